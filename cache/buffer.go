@@ -1,0 +1,86 @@
+package cache
+
+import (
+	"sync"
+	"sync/atomic"
+)
+
+// blockOverhead is what a short block is charged beside its bytes: LRU element, map slot and header come to about
+// 250 bytes, which is most of what the block of a tiny object costs. For whole blocks it does not matter.
+const blockOverhead = 256
+
+// A block is the bytes of one block of one version.
+//
+// It is made by a flight, which fills data and then only shares it: from then on data is read-only. refs counts the
+// flight or (after publishing) the cache, and each View; who takes it to zero gives the buffer back.
+type block struct {
+	data    []byte
+	refs    atomic.Int32
+	cost    int64 // bytes this block is charged
+	pooled  bool  // data has a whole block's capacity and is used again
+	evicted bool  // counted in buffers.held; written before the cache's reference is dropped
+
+	// For memory.go, guarded by the shard's mutex.
+	used  bool  // a View had it
+	since int64 // shard.mu.inserts when it was first used
+}
+
+// buffers makes blocks and takes them back. Safe for concurrent use.
+type buffers struct {
+	size int // bytes of a whole block
+	pool sync.Pool
+	held atomic.Int64 // cost of blocks that left the cache (or never came in) and are still referenced
+
+	freed func(data []byte) // tests: sees each buffer whose last reference is gone; nil otherwise
+}
+
+// cost is the charge in bytes of a block of n bytes. A block of more than half the size has a whole buffer.
+func (p *buffers) cost(n int) int64 {
+	if n > p.size/2 {
+		return int64(p.size)
+	}
+	return int64(min(n+blockOverhead, p.size))
+}
+
+// get returns a block of n bytes, their content undefined, with one reference.
+func (p *buffers) get(n int) *block {
+	var b *block
+	if n <= p.size/2 {
+		b = &block{data: make([]byte, n)}
+	} else if b, _ = p.pool.Get().(*block); b == nil {
+		b = &block{data: make([]byte, p.size), pooled: true}
+	}
+	b.data = b.data[:n]
+	b.cost = p.cost(n)
+	b.evicted, b.used, b.since = false, false, 0
+	b.refs.Store(1)
+	return b
+}
+
+// release drops one reference. It reports whether that ended a held block, so that there is more room now.
+func (p *buffers) release(b *block) (room bool) {
+	switch n := b.refs.Add(-1); {
+	case n > 0:
+		return false
+	case n < 0:
+		panic("cache: a block was released more often than it was taken")
+	}
+	if room = b.evicted; room {
+		p.held.Add(-b.cost)
+	}
+	if p.freed != nil {
+		p.freed(b.data)
+	}
+	if b.pooled {
+		p.pool.Put(b)
+	}
+	return room
+}
+
+// drop releases the cache's (or the flight's) reference of a block that is not in the cache any more; what others
+// still hold of it counts as held.
+func (p *buffers) drop(b *block) {
+	b.evicted = true
+	p.held.Add(b.cost)
+	p.release(b)
+}

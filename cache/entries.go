@@ -1,0 +1,258 @@
+package cache
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+)
+
+const defaultMaxEntries = 100_000
+
+// Entries remembers what listings and HEADs said about names, by directory, and when. How long that is worth anything
+// is the caller's to decide. A directory is an opaque string; "a" is above "a/b", "" is above all.
+//
+// A name is present (with an E), absent (it was looked for and is not there), removed (it is gone by our own doing,
+// which an older listing must not undo) or unknown. A directory may be complete: then a name that is not present was
+// not there when it was listed.
+//
+// The bound counts names of every kind and directories. The directory unused for longest is forgotten first; when one
+// directory alone is over the bound it loses its oldest names, and is then not complete.
+//
+// Safe for concurrent use.
+type Entries[E any] struct {
+	limit int
+	now   func() time.Time
+
+	mu struct {
+		sync.Mutex
+		dirs  *simplelru.LRU[string, *directory[E]]
+		names int    // in all directories
+		seq   uint64 // counts changes; what happened later has a higher number
+	}
+}
+
+type kind uint8
+
+const (
+	present kind = iota
+	absent
+	removed
+)
+
+// A record is what is known of one name. It is replaced, never changed.
+type record[E any] struct {
+	entry E
+	seen  time.Time
+	kind  kind
+	seq   uint64 // when it was made
+	local uint64 // when the name was last changed by Put, Absent or Remove; 0: never
+}
+
+// A directory is guarded by Entries.mu.
+type directory[E any] struct {
+	names    *simplelru.LRU[string, record[E]]
+	complete bool
+	listed   time.Time // since when it is complete: no name was looked at before
+	lost     uint64    // when it last lost a name to the bound
+	floor    uint64    // listings begun before it are void
+	sorted   []string  // the present names in order, or nil
+}
+
+// NewEntries returns an empty cache for at most maxEntries names and directories (0: 100,000). now is the clock, nil
+// for time.Now.
+func NewEntries[E any](maxEntries int, now func() time.Time) *Entries[E] {
+	if maxEntries <= 0 {
+		maxEntries = defaultMaxEntries
+	}
+	if now == nil {
+		now = time.Now
+	}
+	c := &Entries[E]{limit: max(maxEntries, 2), now: now} // a directory and a name
+	c.mu.dirs = unbounded[*directory[E]]()
+	return c
+}
+
+// unbounded returns an LRU that is only ever shortened by its owner.
+func unbounded[V any]() *simplelru.LRU[string, V] {
+	l, err := simplelru.NewLRU[string, V](math.MaxInt, nil)
+	if err != nil { // only for a size that is not positive
+		panic(err)
+	}
+	return l
+}
+
+// Get returns a present name's entry and when it was seen.
+func (c *Entries[E]) Get(dir, name string) (e E, seen time.Time, ok bool) {
+	r, ok := c.get(dir, name, present)
+	return r.entry, r.seen, ok
+}
+
+// IsAbsent reports whether the name was found absent, and when. It does not look at Complete.
+func (c *Entries[E]) IsAbsent(dir, name string) (seen time.Time, ok bool) {
+	r, ok := c.get(dir, name, absent)
+	return r.seen, ok
+}
+
+func (c *Entries[E]) get(dir, name string, k kind) (record[E], bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.mu.dirs.Get(dir); ok {
+		if r, ok := d.names.Get(name); ok && r.kind == k {
+			return r, true
+		}
+	}
+	return record[E]{}, false
+}
+
+// Put remembers that the name is there, seen now. A complete directory stays complete.
+func (c *Entries[E]) Put(dir, name string, e E) {
+	c.change(dir, name, record[E]{entry: e, kind: present})
+}
+
+// Absent remembers that the name is not there, seen now.
+func (c *Entries[E]) Absent(dir, name string) {
+	c.change(dir, name, record[E]{kind: absent})
+}
+
+// Remove says that the name is gone: nothing is known of it any more but that listings begun earlier are wrong about
+// it. In a complete directory it is thereby known not to be there. To say "unknown" use ForgetName.
+func (c *Entries[E]) Remove(dir, name string) {
+	c.change(dir, name, record[E]{kind: removed})
+}
+
+func (c *Entries[E]) change(dir, name string, r record[E]) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mu.seq++
+	r.seen, r.seq, r.local = c.now(), c.mu.seq, c.mu.seq
+	c.setLocked(c.dirLocked(dir), name, r)
+	c.shrinkLocked()
+}
+
+// ForgetName makes one name unknown; its directory is not complete any more.
+func (c *Entries[E]) ForgetName(dir, name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.mu.dirs.Peek(dir); ok {
+		c.mu.seq++
+		d.complete, d.floor = false, c.mu.seq
+		c.unsetLocked(d, name)
+	}
+}
+
+// Complete reports whether the whole directory is known, and since when: the start of the listing that said so.
+func (c *Entries[E]) Complete(dir string) (seen time.Time, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.mu.dirs.Get(dir); ok && d.complete {
+		return d.listed, true
+	}
+	return time.Time{}, false
+}
+
+// Named is a present name of a directory.
+type Named[E any] struct {
+	Name  string
+	Entry E
+	Seen  time.Time
+}
+
+// All returns the present names of a complete directory, sorted; ok is false for any other directory.
+func (c *Entries[E]) All(dir string) (all []Named[E], ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.mu.dirs.Get(dir)
+	if !ok || !d.complete {
+		return nil, false
+	}
+	if d.sorted == nil {
+		d.sorted = d.sort()
+	}
+	all = make([]Named[E], 0, len(d.sorted))
+	for _, name := range d.sorted {
+		r, _ := d.names.Peek(name)
+		all = append(all, Named[E]{Name: name, Entry: r.entry, Seen: r.seen})
+	}
+	return all, true
+}
+
+func (d *directory[E]) sort() []string {
+	names := make([]string, 0, d.names.Len())
+	for _, name := range d.names.Keys() {
+		if r, _ := d.names.Peek(name); r.kind == present {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Len is how many names are remembered, of whatever kind.
+func (c *Entries[E]) Len() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mu.names
+}
+
+// dirLocked returns the directory, made where it is missing, as the one used last.
+func (c *Entries[E]) dirLocked(dir string) *directory[E] {
+	d, ok := c.mu.dirs.Get(dir)
+	if !ok {
+		d = &directory[E]{names: unbounded[record[E]]()}
+		c.mu.dirs.Add(dir, d)
+	}
+	return d
+}
+
+func (c *Entries[E]) setLocked(d *directory[E], name string, r record[E]) {
+	old, ok := d.names.Peek(name)
+	if !ok {
+		c.mu.names++
+	}
+	if (ok && old.kind == present) != (r.kind == present) {
+		d.sorted = nil
+	}
+	d.names.Add(name, r)
+}
+
+func (c *Entries[E]) unsetLocked(d *directory[E], name string) {
+	if d.names.Remove(name) {
+		c.mu.names--
+		d.sorted = nil
+	}
+}
+
+// shrinkLocked brings the cache back within its bound: whole directories go, but of the last one left only names.
+func (c *Entries[E]) shrinkLocked() {
+	for c.mu.names+c.mu.dirs.Len() > c.limit {
+		if c.mu.dirs.Len() > 1 {
+			_, d, _ := c.mu.dirs.RemoveOldest()
+			c.mu.names -= d.names.Len()
+			continue
+		}
+		_, d, _ := c.mu.dirs.GetOldest()
+		c.loseLocked(d)
+	}
+}
+
+// loseLocked drops the directory's oldest name for want of room. If that was a change made here, listings begun before
+// it could bring the old state back: they are void from then on.
+func (c *Entries[E]) loseLocked(d *directory[E]) {
+	_, r, ok := d.names.RemoveOldest()
+	if !ok {
+		return
+	}
+	c.mu.names--
+	c.mu.seq++
+	d.lost, d.complete, d.sorted = c.mu.seq, false, nil
+	d.floor = max(d.floor, r.local)
+}
+
+// below reports whether dir is tree or in it.
+func below(dir, tree string) bool {
+	return tree == "" || dir == tree || strings.HasPrefix(dir, tree) && dir[len(tree)] == '/'
+}

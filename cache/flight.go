@@ -1,0 +1,351 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"unique"
+)
+
+// A flight is one fetch over a run of absent blocks:
+//
+//	queued --room--> running --all blocks published--> landed
+//	   |                |
+//	   +-- cancelled ---+-- cancelled, or the fetch failed--> landed, the rest of the blocks with an error
+//
+// A demand flight is made by a View that waits for all its blocks; it may be queued, and is cancelled when its last
+// waiter leaves. A prefetch flight is never queued and runs on without waiters. Fields are guarded by Blocks.mu but
+// for those that never change.
+type flight struct {
+	v       Version
+	version unique.Handle[Version]
+	first   int64 // index of the first block
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	blocks    []pending // never changes; the pendings do
+	published int       // blocks[:published] are settled with a block
+	cost      int64     // of blocks[published:]
+	waiting   int       // sum of waiters over blocks[published:]
+	prefetch  bool      // runs on without waiters
+	queued    bool
+	cancelled bool  // nobody may join any more
+	err       error // of the unpublished blocks, once landed
+}
+
+// A pending is one block of a flight. Guarded by Blocks.mu; block does not change after done is closed.
+type pending struct {
+	flight  *flight
+	waiters int // Views that wait, or have not fetched the published block yet
+	settled bool
+	block   *block        // with a reference for each waiter; nil while unsettled and after a failure
+	done    chan struct{} // made by the first waiter that must wait; closed when settled
+}
+
+func (p *pending) settleLocked() {
+	p.settled = true
+	if p.done != nil {
+		close(p.done)
+	}
+}
+
+// A wait is a View's interest in one pending.
+type wait struct {
+	p        *pending
+	i        int  // position in the View
+	prefetch bool // joined a prefetch: its failure is not the View's yet
+}
+
+// fill gathers the nil blocks, each with a reference. A block whose prefetch failed is claimed once more: the guess
+// of a readahead, perhaps under another deadline, must not fail a read. On error the caller releases what is there.
+func (b *Blocks) fill(ctx context.Context, v Version, version unique.Handle[Version], first int64, blocks []*block) error {
+	for again := true; ; again = false {
+		waits, err := b.claim(ctx, v, version, first, blocks)
+		if err != nil {
+			return err
+		}
+		failed, err := b.gather(ctx, waits, blocks, again)
+		if err != nil || !failed {
+			return err
+		}
+	}
+}
+
+// claim looks every nil block up once more, joins the flights that bring the others, and starts or queues demand
+// flights for the runs nobody brings.
+func (b *Blocks) claim(ctx context.Context, v Version, version unique.Handle[Version], first int64, blocks []*block) ([]wait, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.mu.closed {
+		return nil, ErrClosed
+	}
+	waits := make([]wait, 0, len(blocks))
+	run := 0 // length of the run of unclaimed blocks before i
+	for i := range blocks {
+		if blocks[i] != nil {
+			waits, run = b.demandLocked(waits, v, version, first, i, run), 0
+			continue
+		}
+		k := blockKey{version, first + int64(i)}
+		if p := b.mu.flying[k]; p != nil && !p.flight.cancelled {
+			waits, run = b.demandLocked(waits, v, version, first, i, run), 0
+			waits = append(waits, p.joinLocked(i))
+		} else if blocks[i] = b.memory.get(k); blocks[i] != nil {
+			waits, run = b.demandLocked(waits, v, version, first, i, run), 0
+		} else if run++; int64(run) == b.maxRun() {
+			waits, run = b.demandLocked(waits, v, version, first, i+1, run), 0
+		}
+	}
+	waits = b.demandLocked(waits, v, version, first, len(blocks), run)
+	b.admitLocked()
+	return waits, nil
+}
+
+func (p *pending) joinLocked(i int) wait {
+	p.waiters++
+	p.flight.waiting++
+	return wait{p: p, i: i, prefetch: p.flight.prefetch}
+}
+
+// demandLocked queues a flight for the run of blocks that ends before position end, and joins it.
+func (b *Blocks) demandLocked(waits []wait, v Version, version unique.Handle[Version], first int64, end, run int) []wait {
+	if run == 0 {
+		return waits
+	}
+	f := b.newFlightLocked(v, version, first+int64(end-run), run)
+	f.queued = true
+	b.mu.queue = append(b.mu.queue, f)
+	b.queued.Add(1)
+	for j := range f.blocks {
+		waits = append(waits, f.blocks[j].joinLocked(end-run+j))
+	}
+	return waits
+}
+
+// newFlightLocked makes a flight over n blocks that are absent or fetched by cancelled flights. The caller queues or
+// starts it.
+func (b *Blocks) newFlightLocked(v Version, version unique.Handle[Version], first int64, n int) *flight {
+	f := &flight{v: v, version: version, first: first, blocks: make([]pending, n)}
+	f.ctx, f.cancel = context.WithCancel(b.ctx)
+	for j := range f.blocks {
+		p := &f.blocks[j]
+		p.flight = f
+		b.mu.flying[f.key(j)] = p
+		f.cost += b.buffers.cost(b.blockLen(v, first+int64(j)))
+	}
+	b.mu.flights[f] = struct{}{}
+	return f
+}
+
+func (f *flight) key(j int) blockKey { return blockKey{f.version, f.first + int64(j)} }
+
+// admitLocked starts queued flights while they fit. The head goes also when nothing is in flight, however much Views
+// hold: that it ends depends on the fetch alone, so the queue moves.
+func (b *Blocks) admitLocked() {
+	for len(b.mu.queue) > 0 {
+		f := b.mu.queue[0]
+		if b.mu.inFlight > 0 && b.mu.inFlight+b.buffers.held.Load()+f.cost > b.o.MemoryBytes {
+			return
+		}
+		b.unqueueLocked(f)
+		b.startLocked(f)
+	}
+}
+
+func (b *Blocks) unqueueLocked(f *flight) {
+	if i := slices.Index(b.mu.queue, f); i >= 0 {
+		b.mu.queue = slices.Delete(b.mu.queue, i, i+1)
+		b.queued.Add(-1)
+		f.queued = false
+	}
+}
+
+// startLocked reserves the flight's bytes, evicts for them, and lets it fly.
+func (b *Blocks) startLocked(f *flight) {
+	b.mu.inFlight += f.cost
+	for b.memory.bytes.Load()+b.mu.inFlight+b.buffers.held.Load() > b.o.MemoryBytes {
+		if !b.memory.evictOldest() {
+			break
+		}
+	}
+	b.mu.running++
+	go b.fly(f)
+}
+
+// roomFreed is called without locks when held bytes were given back.
+func (b *Blocks) roomFreed() {
+	if b.queued.Load() == 0 {
+		return
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.admitLocked()
+}
+
+func (b *Blocks) fly(f *flight) {
+	b.land(f, b.receive(f))
+}
+
+// receive fetches the run and publishes its blocks as they become complete.
+func (b *Blocks) receive(f *flight) error {
+	off := f.first * int64(b.o.BlockBytes)
+	length := min(int64(len(f.blocks))*int64(b.o.BlockBytes), f.v.Size-off)
+	b.fetches.Add(1)
+	body, err := b.o.Fetch(f.ctx, f.v, off, length)
+	if err != nil {
+		return err
+	}
+	defer body.Close() // what was read is complete or an error; how the connection ends says nothing about it
+	for j := range f.blocks {
+		blk := b.buffers.get(b.blockLen(f.v, f.first+int64(j)))
+		n, err := io.ReadFull(body, blk.data)
+		b.fetched.Add(int64(n))
+		if err != nil {
+			b.buffers.release(blk)
+			return short(f, off, length, err)
+		}
+		b.publish(f, j, blk)
+	}
+	return nil
+}
+
+// short gives the end of a body before its last byte its name; other errors pass.
+func short(f *flight, off, length int64, err error) error {
+	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("cache: body of %s/%s, %d bytes from %d, ended early: %w",
+			f.v.Bucket, f.v.Key, length, off, io.ErrUnexpectedEOF)
+	}
+	return err
+}
+
+// publish takes over the block: into the cache, and a reference to each waiter.
+func (b *Blocks) publish(f *flight, j int, blk *block) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, k := &f.blocks[j], f.key(j)
+	if b.mu.flying[k] == p {
+		delete(b.mu.flying, k)
+	}
+	b.mu.inFlight -= blk.cost
+	f.cost -= blk.cost
+	f.waiting -= p.waiters
+	f.published++
+	blk.refs.Add(int32(p.waiters))
+	if b.mu.closed || !b.memory.insert(k, blk, p.waiters > 0) {
+		b.buffers.drop(blk)
+	}
+	p.block = blk
+	p.settleLocked()
+	b.leftLocked(f)
+	b.admitLocked()
+}
+
+// land ends a flight that ran: what is not published has err.
+func (b *Blocks) land(f *flight, err error) {
+	f.cancel()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.inFlight -= f.cost
+	b.failLocked(f, err)
+	if b.mu.running--; b.mu.running == 0 && b.mu.closed {
+		close(b.mu.idle)
+	}
+	b.admitLocked()
+}
+
+// failLocked settles what is not published, and forgets the flight.
+func (b *Blocks) failLocked(f *flight, err error) {
+	if b.mu.closed {
+		err = ErrClosed
+	}
+	f.err = err
+	for j := f.published; j < len(f.blocks); j++ {
+		p := &f.blocks[j]
+		if k := f.key(j); b.mu.flying[k] == p {
+			delete(b.mu.flying, k)
+		}
+		p.settleLocked()
+	}
+	f.cost, f.waiting = 0, 0
+	delete(b.mu.flights, f)
+}
+
+// gather waits for the claimed blocks, in order. With again it passes over blocks whose prefetch failed, leaves them
+// nil and reports failed; any other error ends it.
+func (b *Blocks) gather(ctx context.Context, waits []wait, blocks []*block, again bool) (failed bool, err error) {
+	for n, w := range waits {
+		blk, err := b.await(ctx, w.p)
+		switch {
+		case err == nil:
+			blocks[w.i] = blk
+		case again && w.prefetch && ctx.Err() == nil:
+			failed = true
+		default:
+			b.leave(waits[n:])
+			return false, err
+		}
+	}
+	return failed, nil
+}
+
+// await returns the block with the waiter's reference, or the flight's error. When ctx ends first the caller is still
+// a waiter.
+func (b *Blocks) await(ctx context.Context, p *pending) (*block, error) {
+	b.mu.Lock()
+	if !p.settled && p.done == nil {
+		p.done = make(chan struct{})
+	}
+	settled, done := p.settled, p.done
+	b.mu.Unlock()
+	if !settled {
+		select {
+		case <-done:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	if p.block == nil {
+		return nil, p.flight.err
+	}
+	return p.block, nil
+}
+
+// leave gives up waits that were not gathered, and their blocks where they came meanwhile.
+func (b *Blocks) leave(waits []wait) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, w := range waits {
+		switch p := w.p; {
+		case p.block != nil:
+			b.buffers.release(p.block)
+		case !p.settled:
+			p.waiters--
+			p.flight.waiting--
+			b.leftLocked(p.flight)
+		}
+	}
+	b.admitLocked()
+}
+
+// leftLocked cancels a demand flight that has blocks left and nobody who waits for them.
+func (b *Blocks) leftLocked(f *flight) {
+	if !f.prefetch && !f.cancelled && f.waiting == 0 && f.published < len(f.blocks) {
+		b.cancelLocked(f)
+	}
+}
+
+// cancelLocked ends a flight early. Its blocks may be claimed anew at once; a running one keeps its reservation until
+// it has landed.
+func (b *Blocks) cancelLocked(f *flight) {
+	f.cancelled = true
+	f.cancel()
+	if f.queued {
+		b.unqueueLocked(f)
+		b.failLocked(f, context.Canceled)
+	}
+}

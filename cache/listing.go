@@ -1,0 +1,137 @@
+package cache
+
+import "time"
+
+// A Listing is one pass over a directory of the store. Its names are known as soon as they are added; Done, which only
+// a caller that saw the last page may call, makes the directory complete. A Listing that is given up is just dropped.
+//
+// Other changes come between. A name that was changed by Put, Absent or Remove since Begin stays as it is; a directory
+// that was forgotten or renamed since takes nothing more; one that has lost names to the bound takes names, but does
+// not become complete, and keeps only a window of the latest ones so that other directories keep their place.
+//
+// Not safe for concurrent use, but many Listings may run at once, also over one directory.
+type Listing[E any] struct {
+	cache *Entries[E]
+	name  string
+	dir   *directory[E]
+	begun time.Time
+	seq   uint64
+}
+
+// Begin starts a Listing; to be called before the first request for it is sent.
+func (c *Entries[E]) Begin(dir string) *Listing[E] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &Listing[E]{cache: c, name: dir, dir: c.dirLocked(dir), begun: c.now(), seq: c.mu.seq}
+	c.shrinkLocked()
+	return l
+}
+
+// validLocked reports whether what the listing says may still be believed, and makes its directory the last used.
+func (l *Listing[E]) validLocked() bool {
+	d, ok := l.cache.mu.dirs.Get(l.name)
+	return ok && d == l.dir && l.seq >= d.floor
+}
+
+// Add remembers a name, seen now.
+func (l *Listing[E]) Add(name string, e E) {
+	c := l.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !l.validLocked() {
+		return
+	}
+	old, ok := l.dir.names.Peek(name)
+	if ok && old.local > l.seq {
+		return
+	}
+	c.mu.seq++
+	c.setLocked(l.dir, name, record[E]{entry: e, seen: c.now(), kind: present, seq: c.mu.seq, local: old.local})
+	c.shrinkLocked()
+	if l.dir.lost > l.seq {
+		for range 2 {
+			if l.dir.names.Len() > c.limit/8 {
+				c.loseLocked(l.dir)
+			}
+		}
+	}
+}
+
+// Done says that every name of the directory was added: those that were not, and did not come since Begin, are gone.
+func (l *Listing[E]) Done() {
+	c := l.cache
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !l.validLocked() {
+		return
+	}
+	d := l.dir
+	for _, name := range d.names.Keys() {
+		if r, _ := d.names.Peek(name); r.seq <= l.seq {
+			c.unsetLocked(d, name)
+		}
+	}
+	if d.lost > l.seq {
+		return
+	}
+	if !d.complete || l.begun.After(d.listed) {
+		d.complete, d.listed = true, l.begun
+	}
+}
+
+// Forget makes one directory unknown.
+func (c *Entries[E]) Forget(dir string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.takeLocked(dir)
+}
+
+// ForgetTree makes dir and all below it unknown; "" is everything.
+func (c *Entries[E]) ForgetTree(dir string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.takeTreeLocked(dir)
+}
+
+// Rename moves what is known of oldDir and all below it to newDir, whose own tree is forgotten. Listings that run
+// over the moved directories become void. The entries are moved as they are. "" cannot be moved: nothing happens.
+func (c *Entries[E]) Rename(oldDir, newDir string) {
+	if oldDir == newDir || oldDir == "" {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	moved := c.takeTreeLocked(oldDir)
+	c.takeTreeLocked(newDir)
+	c.mu.seq++
+	for _, m := range moved {
+		m.d.floor = c.mu.seq
+		c.mu.dirs.Add(newDir+m.dir[len(oldDir):], m.d)
+		c.mu.names += m.d.names.Len()
+	}
+}
+
+type taken[E any] struct {
+	dir string
+	d   *directory[E]
+}
+
+// takeTreeLocked takes dir and all below it out of the cache, the least recently used first.
+func (c *Entries[E]) takeTreeLocked(dir string) []taken[E] {
+	var all []taken[E]
+	for _, name := range c.mu.dirs.Keys() {
+		if below(name, dir) {
+			all = append(all, taken[E]{name, c.takeLocked(name)})
+		}
+	}
+	return all
+}
+
+func (c *Entries[E]) takeLocked(dir string) *directory[E] {
+	d, ok := c.mu.dirs.Peek(dir)
+	if ok {
+		c.mu.dirs.Remove(dir)
+		c.mu.names -= d.names.Len()
+	}
+	return d
+}

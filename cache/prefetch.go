@@ -1,0 +1,77 @@
+package cache
+
+import "unique"
+
+// Prefetch starts fetches for what of [off, off+length), cut at v.Size, is neither present nor in flight: one a run,
+// long runs in pieces of MaxFetchBytes, all at once. It never waits and says nothing: a prefetch that fails is seen
+// by nobody but the Views that joined it. It begins no more than fits into half of the memory together with all that
+// is in flight, and nothing while Views wait for room.
+func (b *Blocks) Prefetch(v Version, off, length int64) {
+	sp, ok := b.spanOf(v, off, length)
+	if !ok {
+		return
+	}
+	version := unique.Make(v)
+	for i := sp.first; i <= sp.last; i += b.maxRun() {
+		if !b.prefetchPiece(v, version, i, min(i+b.maxRun()-1, sp.last)) {
+			return
+		}
+	}
+}
+
+// prefetchPiece prefetches within first..last, at most maxRun blocks. It reports false when there is no more room.
+func (b *Blocks) prefetchPiece(v Version, version unique.Handle[Version], first, last int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	run := 0
+	for i := first; i <= last; i++ {
+		k := blockKey{version, i}
+		p := b.mu.flying[k]
+		if p == nil && !b.memory.contains(k) || p != nil && p.flight.cancelled {
+			run++
+			continue
+		}
+		if !b.aheadLocked(v, version, i-int64(run), run) {
+			return false
+		}
+		run = 0
+	}
+	return b.aheadLocked(v, version, last+1-int64(run), run)
+}
+
+// aheadLocked starts a prefetch flight over the run, or over the part of it that there is room for, and reports
+// whether that was all of it.
+func (b *Blocks) aheadLocked(v Version, version unique.Handle[Version], first int64, run int) bool {
+	if b.mu.closed {
+		return false
+	}
+	// While a demand flight is queued there is no room: it is at most half the memory, so the other half is taken.
+	room := b.o.MemoryBytes/2 - b.mu.inFlight - b.buffers.held.Load()
+	fits := 0
+	for fits < run {
+		if room -= b.buffers.cost(b.blockLen(v, first+int64(fits))); room < 0 {
+			break
+		}
+		fits++
+	}
+	if fits > 0 {
+		f := b.newFlightLocked(v, version, first, fits)
+		f.prefetch = true
+		b.startLocked(f)
+	}
+	return fits == run
+}
+
+// CancelPrefetch ends the prefetches of v that nobody waits for. One that Views wait for becomes theirs: it is
+// cancelled when the last of them has left or has all it waits for.
+func (b *Blocks) CancelPrefetch(v Version) {
+	version := unique.Make(v)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for f := range b.mu.flights {
+		if f.version == version && f.prefetch {
+			f.prefetch = false
+			b.leftLocked(f)
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pailfs/fs/content"
+)
+
+// fakeFiles are the bytes of a mount that ends.
+type fakeFiles struct {
+	sync    func(ctx context.Context, progress func(done, total int64)) error
+	unsaved []content.Unsaved
+	close   error
+
+	closedWith error // the context's state at Close
+	closes     int
+}
+
+func (f *fakeFiles) SyncAll(ctx context.Context, progress func(done, total int64)) error {
+	if f.sync == nil {
+		return nil
+	}
+	return f.sync(ctx, progress)
+}
+func (f *fakeFiles) Unsaved() []content.Unsaved { return f.unsaved }
+func (f *fakeFiles) Close(ctx context.Context) error {
+	f.closes++
+	f.closedWith = ctx.Err()
+	return f.close
+}
+
+func testDrain(f *fakeFiles, reports *[]string) drain {
+	return drain{files: f, stall: time.Minute, keeping: time.Minute, kept: func() []unsavedFile { return nil },
+		report: func(done, total int64) { *reports = append(*reports, fmt.Sprintf("%d/%d", done, total)) }}
+}
+
+// recovered is a recovery that has ended.
+func recovered() *recovery {
+	return startRecovery(context.Background(), func(context.Context) (int, []error) { return 0, nil }, slog.New(slog.DiscardHandler))
+}
+
+func unsaved(keys ...string) (list []content.Unsaved) {
+	for _, k := range keys {
+		list = append(list, content.Unsaved{ID: content.ID{Bucket: "b", Key: k}, Bytes: 100, Err: errors.New("no")})
+	}
+	return list
+}
+
+func TestADrainThatStoresAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{sync: func(ctx context.Context, progress func(done, total int64)) error {
+			for i := range int64(3) {
+				time.Sleep(50 * time.Second) // slow, but it moves
+				progress(i+1, 3)
+			}
+			return nil
+		}}
+		var reports []string
+		res := testDrain(f, &reports).finish(t.Context(), recovered(), "/s", "/m")
+		if res.Code != exitOK || f.closedWith != nil || f.closes != 1 || strings.Join(reports, " ") != "1/3 2/3 3/3" {
+			t.Errorf("%+v, closed %d times with %v, reports %v", res, f.closes, f.closedWith, reports)
+		}
+	})
+}
+
+func TestADrainThatStandsStillIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{unsaved: unsaved("z", "a"), close: errors.New("kept"), sync: func(ctx context.Context, progress func(done, total int64)) error {
+			progress(1, 2)
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		var reports []string
+		began := time.Now()
+		res := testDrain(f, &reports).finish(t.Context(), recovered(), "/s", "/m")
+		if took := time.Since(began); took < time.Minute || took > 2*time.Minute {
+			t.Errorf("given up after %v", took)
+		}
+		if res.Code != exitUnsaved || f.closedWith == nil || len(res.Unsaved) != 2 || res.Unsaved[0].Path != "b/a" ||
+			!strings.Contains(res.Message, "2 files not stored (200 B)") || !strings.Contains(res.Hint, "/s") {
+			t.Errorf("%+v, closed with %v", res, f.closedWith)
+		}
+	})
+}
+
+func TestBytesThatMoveAreNoStandstill(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFiles{sync: func(ctx context.Context, _ func(done, total int64)) error {
+			select {
+			case <-time.After(time.Hour): // one file, one upload
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}
+		var reports []string
+		d := testDrain(f, &reports)
+		began := time.Now()
+		d.sent = func() int64 { return int64(time.Since(began) / time.Second) }
+		if err := d.store(t.Context()); err != nil {
+			t.Error(err)
+		}
+		d.sent = func() int64 { return 7 }
+		if err := d.store(t.Context()); !errors.Is(err, errStalled) {
+			t.Errorf("%v", err)
+		}
+	})
+}
+
+func TestASignalEndsThePatience(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		f := &fakeFiles{unsaved: unsaved("a"), close: errors.New("kept a"), sync: func(ctx context.Context, _ func(done, total int64)) error {
+			cancel()
+			<-ctx.Done()
+			return ctx.Err()
+		}}
+		var reports []string
+		began := time.Now()
+		res := testDrain(f, &reports).finish(ctx, recovered(), "/s", "/m")
+		if res.Code != exitUnsaved || time.Since(began) > time.Second || f.closes != 1 || f.closedWith == nil {
+			t.Errorf("%+v after %v, closed %d times with %v", res, time.Since(began), f.closes, f.closedWith)
+		}
+	})
+}
+
+func TestAConflictIsNoLoss(t *testing.T) {
+	f := &fakeFiles{sync: func(context.Context, func(done, total int64)) error { return content.ErrConflict }}
+	var reports []string
+	if res := testDrain(f, &reports).finish(t.Context(), recovered(), "/s", "/m"); res.Code != exitOK {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestWhatCloseSaysIsNotLost(t *testing.T) {
+	f := &fakeFiles{close: errors.New("disk full\nand more")}
+	var reports []string
+	res := testDrain(f, &reports).finish(t.Context(), recovered(), "/s", "/m")
+	if res.Code != exitUnsaved || !strings.Contains(res.Message, "disk full; ...") {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestWhatEarlierRunsKeptCounts(t *testing.T) {
+	f := &fakeFiles{unsaved: unsaved("a")}
+	var reports []string
+	d := testDrain(f, &reports)
+	d.kept = func() []unsavedFile { return []unsavedFile{{Path: "b/a", Bytes: 5}, {Path: "b/old", Bytes: 7}} }
+	res := d.finish(t.Context(), recovered(), "/s", "/m")
+	if res.Code != exitUnsaved || len(res.Unsaved) != 2 || res.Unsaved[0].Bytes != 100 || res.Unsaved[1].Path != "b/old" {
+		t.Errorf("%+v", res)
+	}
+}
+
+func TestTheEndWaitsForTheRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stored := false
+		slow := startRecovery(t.Context(), func(ctx context.Context) (int, []error) {
+			time.Sleep(30 * time.Second)
+			stored = ctx.Err() == nil
+			return 1, nil
+		}, slog.New(slog.DiscardHandler))
+		var reports []string
+		if res := testDrain(&fakeFiles{}, &reports).finish(t.Context(), slow, "/s", "/m"); res.Code != exitOK || !stored {
+			t.Errorf("%+v, stored %v", res, stored)
+		}
+		var log strings.Builder
+		stuck := startRecovery(t.Context(), func(ctx context.Context) (int, []error) {
+			<-ctx.Done()
+			return 0, []error{errors.New("old one")}
+		}, slog.New(slog.NewTextHandler(&log, nil)))
+		began := time.Now()
+		testDrain(&fakeFiles{}, &reports).finish(t.Context(), stuck, "/s", "/m")
+		if took := time.Since(began); took < time.Minute || took > 2*time.Minute || !strings.Contains(log.String(), "old one") {
+			t.Errorf("after %v: %s", took, log.String())
+		}
+	})
+}
+
+func TestProgressIsForTerminals(t *testing.T) {
+	if progressLine(io.Discard) != nil {
+		t.Error("progress is written where nobody watches")
+	}
+}

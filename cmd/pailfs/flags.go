@@ -1,0 +1,228 @@
+package main
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+)
+
+// settings are all options, parsed and checked.
+type settings struct {
+	Region, Endpoint, Provider, Profile string
+	CredentialsFile, CAFile             string
+	VirtualHosted, Anonymous            bool
+
+	ReadOnly, AllowOther bool
+	UID, GID             uint32
+	FileMode, DirMode    uint32
+	FullAttributes       bool
+
+	Memory      int64 // bytes of the block cache
+	MetadataTTL time.Duration
+	PartSize    int64 // bytes
+	StateDir    string
+
+	Timeout     time.Duration
+	MaxRequests int
+	WriteRate   float64 // writes a second, 0 = the store profile's
+
+	Foreground bool
+	LogLevel   slog.Level
+	LogFormat  string
+	LogFile    string // "" in the foreground: standard error
+
+	MountWords []string // words of -o for the kernel: nosuid, nodev, ...
+}
+
+// option is one line of the table: a flag, an -o option, an environment variable and a line of every document.
+type option struct {
+	name  string // --name; -o name or its form with underscores; PAILFS_NAME
+	short string // -s, "" for none
+	group string
+	value string // what the help calls the value; "" makes it a switch
+	def   string // the default; for documents alone when dynamic is set
+	help  string
+	store bool // also an option of the commands that talk to the store and mount nothing
+	// dynamic is a default that depends on the host.
+	dynamic func() (string, error)
+	set     func(*settings, string) error
+}
+
+const (
+	groupStore   = "Store"
+	groupAccess  = "Access"
+	groupCache   = "Cache"
+	groupWrite   = "Write"
+	groupLimits  = "Limits"
+	groupRunning = "Running"
+)
+
+var groups = []string{groupStore, groupAccess, groupCache, groupWrite, groupLimits, groupRunning}
+
+// options is the one table of options.
+var options = []option{
+	{name: "region", group: groupStore, value: "NAME", store: true,
+		help: "region of the storage: KR1, KR2, KR3, JP1 or US1; with --endpoint the region that requests are signed for (us-east-1 if not given)",
+		set:  text(func(s *settings) *string { return &s.Region })},
+	{name: "endpoint", group: groupStore, value: "URL", store: true, def: "the region's",
+		help: "address of the store, https://HOST[:PORT]", dynamic: fixed(""),
+		set: parseEndpoint},
+	{name: "provider", group: groupStore, value: "NAME", store: true, def: "auto",
+		help: "what kind of store it is: auto, nhn, swift, ceph, minio, aws or generic",
+		set:  oneOf(func(s *settings) *string { return &s.Provider }, "auto", "nhn", "swift", "ceph", "minio", "aws", "generic")},
+	{name: "profile", group: groupStore, value: "NAME", store: true, def: "default",
+		help: "profile of the credentials file", dynamic: fixed(""),
+		set: text(func(s *settings) *string { return &s.Profile })},
+	{name: "credentials-file", group: groupStore, value: "FILE", store: true, def: "~/.aws/credentials",
+		help: "file with access and secret key, in the form of ~/.aws/credentials", dynamic: fixed(""),
+		set: path(func(s *settings) *string { return &s.CredentialsFile })},
+	{name: "ca-file", group: groupStore, value: "FILE", store: true, def: "the system's",
+		help: "certificates (PEM) of authorities to trust besides the system's", dynamic: fixed(""),
+		set: path(func(s *settings) *string { return &s.CAFile })},
+	{name: "virtual-hosted", group: groupStore, store: true,
+		help: "bucket names in the host name (BUCKET.HOST) instead of the path",
+		set:  boolean(func(s *settings) *bool { return &s.VirtualHosted })},
+	{name: "anonymous", group: groupStore, store: true,
+		help: "sign nothing: for public buckets",
+		set:  boolean(func(s *settings) *bool { return &s.Anonymous })},
+
+	{name: "read-only", group: groupAccess,
+		help: "mount read-only; the same as -o ro",
+		set:  boolean(func(s *settings) *bool { return &s.ReadOnly })},
+	{name: "allow-other", group: groupAccess,
+		help: "let other users than the mounting one in (not root: needs user_allow_other in /etc/fuse.conf)",
+		set:  boolean(func(s *settings) *bool { return &s.AllowOther })},
+	{name: "uid", group: groupAccess, value: "USER", def: "who mounts", dynamic: ownUID,
+		help: "owner of files and directories that have none stored (number or name)",
+		set:  userID(func(s *settings) *uint32 { return &s.UID })},
+	{name: "gid", group: groupAccess, value: "GROUP", def: "who mounts", dynamic: ownGID,
+		help: "group of files and directories that have none stored (number or name)",
+		set:  groupID(func(s *settings) *uint32 { return &s.GID })},
+	{name: "file-mode", group: groupAccess, value: "MODE", def: "0644",
+		help: "permissions of files that have none stored (octal)",
+		set:  octal(func(s *settings) *uint32 { return &s.FileMode })},
+	{name: "dir-mode", group: groupAccess, value: "MODE", def: "0755",
+		help: "permissions of directories that have none stored (octal)",
+		set:  octal(func(s *settings) *uint32 { return &s.DirMode })},
+	{name: "attributes", group: groupAccess, value: "full|basic", def: "full",
+		help: "full: mode, owner, times and links as stored with each object; basic: what listings say, with no request for each file",
+		set:  parseAttributes},
+
+	{name: "memory", group: groupCache, value: "SIZE", def: "a quarter of the memory, at most 256MiB", dynamic: defaultMemory,
+		help: "memory for cached data",
+		set:  size(func(s *settings) *int64 { return &s.Memory }, 8<<20, 1<<50)},
+	{name: "metadata-ttl", group: groupCache, value: "TIME", def: "5s",
+		help: "how long names and attributes are used without asking the store again; 0 asks every time",
+		set:  duration(func(s *settings) *time.Duration { return &s.MetadataTTL }, 0, 365*24*time.Hour)},
+
+	{name: "part-size", group: groupWrite, value: "SIZE", def: "8MiB",
+		help: "size of the first parts of multipart uploads; parts grow with the file",
+		set:  size(func(s *settings) *int64 { return &s.PartSize }, 5<<20, 5<<30)},
+	{name: "state-dir", group: groupWrite, value: "DIR", def: "/var/lib/pailfs; not root: $XDG_STATE_HOME/pailfs",
+		dynamic: defaultStateDir,
+		help:    "where data lies that the store does not have yet, and the logs; it needs room for files while they are written",
+		set:     path(func(s *settings) *string { return &s.StateDir })},
+
+	{name: "timeout", group: groupLimits, value: "TIME", store: true, def: "2m",
+		help: "how long a request is tried before it fails, and how long the last upload may stand still at umount",
+		set:  duration(func(s *settings) *time.Duration { return &s.Timeout }, time.Second, 24*time.Hour)},
+	{name: "max-requests", group: groupLimits, value: "N", store: true, def: "64",
+		help: "requests in flight at once",
+		set:  count(func(s *settings) *int { return &s.MaxRequests }, 1, 4096)},
+	{name: "write-rate", group: groupLimits, value: "N", store: true, def: "the provider's (nhn: 450, else none)", dynamic: fixed("0"),
+		help: "writes a second (PUT, COPY, POST, DELETE) this mount sends at most; hosts that share an account share its limit",
+		set:  rate(func(s *settings) *float64 { return &s.WriteRate })},
+
+	{name: "foreground", short: "f", group: groupRunning,
+		help: "stay in the foreground and log to standard error",
+		set:  boolean(func(s *settings) *bool { return &s.Foreground })},
+	{name: "log-level", group: groupRunning, value: "LEVEL", def: "info",
+		help: "debug, info, warn or error",
+		set:  parseLevel},
+	{name: "log-format", group: groupRunning, value: "text|json", def: "text",
+		help: "form of a log line",
+		set:  oneOf(func(s *settings) *string { return &s.LogFormat }, "text", "json")},
+	{name: "log-file", group: groupRunning, value: "FILE", def: "STATE_DIR/log/NAME.log; in the foreground standard error", dynamic: fixed(""),
+		help: "where to log; SIGHUP opens it again after a rotation",
+		set:  path(func(s *settings) *string { return &s.LogFile })},
+}
+
+// env is the option's environment variable.
+func (o option) env() string {
+	return "PAILFS_" + strings.ToUpper(strings.ReplaceAll(o.name, "-", "_"))
+}
+
+// key is the option's usual form behind -o.
+func (o option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
+
+func (o option) isSwitch() bool { return o.value == "" }
+
+// initial is the value the option has when nobody sets it.
+func (o option) initial() (string, error) {
+	switch {
+	case o.dynamic != nil:
+		return o.dynamic()
+	case o.isSwitch():
+		return "false", nil
+	}
+	return o.def, nil
+}
+
+// storeOptions are the options of commands that talk to the store and mount nothing.
+func storeOptions() []option {
+	var out []option
+	for _, o := range options {
+		if o.store {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// optionNamed finds an option by its name, with dashes or underscores.
+func optionNamed(opts []option, name string) (option, bool) {
+	name = strings.ReplaceAll(name, "_", "-")
+	for _, o := range opts {
+		if o.name == name {
+			return o, true
+		}
+	}
+	return option{}, false
+}
+
+// sources are where the values of options come from, strongest first: flags, -o, environment, the default.
+type sources struct {
+	flag   func(name string) (value string, set bool)
+	words  map[string]string // -o by option name with dashes
+	getenv func(string) string
+}
+
+// resolve gives every option its value from the strongest source that has one. An empty environment variable counts as
+// not set.
+func resolve(command string, opts []option, src sources) (*settings, error) {
+	s := &settings{}
+	for _, o := range opts {
+		value, shown := "", "--"+o.name
+		if v, ok := src.flag(o.name); ok {
+			value = v
+		} else if v, ok := src.words[o.name]; ok {
+			value, shown = v, "-o "+o.key()
+		} else if v := src.getenv(o.env()); v != "" {
+			value, shown = v, o.env()
+		} else {
+			v, err := o.initial()
+			if err != nil {
+				return nil, &failure{code: exitHost, command: command, message: fmt.Sprintf("no default for %s: %v", shown, err),
+					hint: fmt.Sprintf("give %s", shown)}
+			}
+			value = v
+		}
+		if err := o.set(s, value); err != nil {
+			f := usagef(command, "%s: %v", shown, err)
+			f.hint = fmt.Sprintf("--%s %s: %s", o.name, o.value, o.help)
+			return nil, f
+		}
+	}
+	return s, nil
+}

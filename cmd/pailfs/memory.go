@@ -1,0 +1,93 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	mostMemory  = 256 << 20 // the default's upper end
+	leastMemory = 16 << 20  // and lower end: a few parts and windows must fit
+	// memoryBesides is what the process may use besides the block cache before the garbage collector works harder:
+	// requests, upload buffers, names, the runtime.
+	memoryBesides = 192 << 20
+)
+
+// defaultMemory is a quarter of the memory this process may have, within bounds.
+func defaultMemory() (string, error) {
+	var info unix.Sysinfo_t
+	total := int64(0)
+	if err := unix.Sysinfo(&info); err == nil {
+		total = int64(info.Totalram) * int64(info.Unit) //nolint:unconvert // 32-bit hosts
+	}
+	return strconv.FormatInt(memoryFor(total, cgroupMemory("/")), 10), nil
+}
+
+// memoryFor picks the default: ram or limit is 0 where unknown or without limit.
+func memoryFor(ram, limit int64) int64 {
+	if limit > 0 && (ram == 0 || limit < ram) {
+		ram = limit
+	}
+	if ram == 0 {
+		return mostMemory
+	}
+	return min(max(ram/4, leastMemory), mostMemory)
+}
+
+// cgroupMemory is the smallest memory limit of the cgroups this process is in, 0 without one. root is "/" but in tests.
+func cgroupMemory(root string) int64 {
+	own, err := os.ReadFile(filepath.Join(root, "proc/self/cgroup"))
+	if err != nil {
+		return 0
+	}
+	least := int64(0)
+	for _, line := range strings.Split(string(own), "\n") {
+		fields := strings.SplitN(line, ":", 3) // ID:controllers:path; controllers empty is version 2
+		if len(fields) != 3 {
+			continue
+		}
+		dir, file := "sys/fs/cgroup", "memory.max"
+		if fields[1] != "" {
+			if !strings.Contains(","+fields[1]+",", ",memory,") {
+				continue
+			}
+			dir, file = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
+		}
+		// A limit holds for everything below it, so that each directory on the way up counts. Inside a container
+		// the path may not exist; its top directory then has the limit.
+		for path := filepath.Clean("/" + fields[2]); ; path = filepath.Dir(path) {
+			if n := readLimit(filepath.Join(root, dir, path, file)); n > 0 && (least == 0 || n < least) {
+				least = n
+			}
+			if path == "/" {
+				break
+			}
+		}
+	}
+	return least
+}
+
+// readLimit reads a cgroup's limit; 0 for "max", for version 1's way to say none (nearly 2^63), and without a file.
+func readLimit(file string) int64 {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return 0
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil || n >= 1<<60 {
+		return 0
+	}
+	return n
+}
+
+// limitHeap tells the garbage collector how much the process may use; GOMEMLIMIT in the environment wins.
+func limitHeap(memory int64) {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memory + memoryBesides)
+	}
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A runtime file is how a mount and the commands about it find each other. The process that serves the mount holds its
+// flock for as long as it lives, writes there how far it is with storing, and at its end how it ended. A file nobody
+// holds and without a result is a mount whose process was killed.
+type runtimeState struct {
+	PID        int       `json:"pid"`
+	Mountpoint string    `json:"mountpoint"`
+	Source     string    `json:"source"`
+	StateDir   string    `json:"state_dir"`
+	LogFile    string    `json:"log_file,omitempty"`
+	Started    time.Time `json:"started"`
+	Progress   *progress `json:"progress,omitempty"`
+	Result     *result   `json:"result,omitempty"`
+}
+
+// progress is how many bytes of those left at the unmount are stored.
+type progress struct {
+	Done  int64 `json:"done"`
+	Total int64 `json:"total"`
+}
+
+// result is how a mount ended.
+type result struct {
+	Code    int           `json:"code"`
+	Message string        `json:"message,omitempty"`
+	Hint    string        `json:"hint,omitempty"`
+	Unsaved []unsavedFile `json:"unsaved,omitempty"`
+}
+
+// unsavedFile is one the store does not have yet.
+type unsavedFile struct {
+	Path  string    `json:"path"` // BUCKET/KEY
+	Bytes int64     `json:"bytes"`
+	Since time.Time `json:"since"`
+	Error string    `json:"error,omitempty"`
+}
+
+// errServed: another process serves the mount point.
+var errServed = errors.New("another pailfs serves this mount point")
+
+func runtimePath(dir, mountpoint string) string {
+	return filepath.Join(dir, escapeName(mountpoint)+".json")
+}
+
+// runtimeFile is the serving process's side.
+type runtimeFile struct {
+	path string
+	mu   struct {
+		sync.Mutex
+		f     *os.File // nil after Finish
+		state runtimeState
+	}
+}
+
+// openRuntime takes the mount point for this process.
+func openRuntime(dir string, state runtimeState) (*runtimeFile, error) {
+	if err := privateDir(dir); err != nil {
+		return nil, err
+	}
+	path := runtimePath(dir, state.Mountpoint)
+	f, err := lockFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := &runtimeFile{path: path}
+	r.mu.f, r.mu.state = f, state
+	if err := r.write(func(*runtimeState) {}); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return r, nil
+}
+
+// lockFile opens and locks the file of a name. A reader may hold the lock for a moment (runtimeView.ended), so that one
+// refusal says little; and a file that was removed while the lock was waited for excludes nobody.
+func lockFile(path string) (*os.File, error) {
+	const tries, pause = 20, 10 * time.Millisecond
+	for try := 0; ; try++ {
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		err = flock(f, unix.LOCK_EX)
+		if err == nil && sameFile(f, path) {
+			return f, nil
+		}
+		if try == tries && err == nil {
+			err = unix.EWOULDBLOCK
+		}
+		if err != nil && try == tries {
+			defer f.Close()
+			if errors.Is(err, unix.EWOULDBLOCK) {
+				return nil, fmt.Errorf("%w%s", errServed, pidIn(f))
+			}
+			return nil, err
+		}
+		f.Close()
+		time.Sleep(pause)
+	}
+}
+
+func flock(f *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), how|unix.LOCK_NB); err != unix.EINTR {
+			if err != nil {
+				return &os.PathError{Op: "flock", Path: f.Name(), Err: err}
+			}
+			return nil
+		}
+	}
+}
+
+func sameFile(f *os.File, path string) bool {
+	mine, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(mine, named)
+}
+
+func pidIn(f *os.File) string {
+	if s, err := readState(f); err == nil && s.PID > 0 {
+		return fmt.Sprintf(" (pid %d)", s.PID)
+	}
+	return ""
+}
+
+// write changes the state and writes it. The text is written in one piece over the old one and then cut: a reader takes
+// the first JSON value and ignores what follows.
+func (r *runtimeFile) write(change func(*runtimeState)) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.f == nil {
+		return os.ErrClosed
+	}
+	change(&r.mu.state)
+	b, err := json.Marshal(r.mu.state)
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	if _, err := r.mu.f.WriteAt(b, 0); err != nil {
+		return err
+	}
+	return r.mu.f.Truncate(int64(len(b)))
+}
+
+// Progress says how far the mount is with storing what was left.
+func (r *runtimeFile) Progress(done, total int64) error {
+	return r.write(func(s *runtimeState) { s.Progress = &progress{done, total} })
+}
+
+// Finish writes how the mount ended and gives the lock back. A good end leaves no file; whoever has it open reads the
+// result all the same.
+func (r *runtimeFile) Finish(res result) error {
+	err := r.write(func(s *runtimeState) { s.Result = &res })
+	if res.Code == exitOK {
+		err = errors.Join(err, os.Remove(r.path))
+	}
+	return errors.Join(err, r.close())
+}
+
+// Discard removes the file: the mount never was.
+func (r *runtimeFile) Discard() error { return errors.Join(os.Remove(r.path), r.close()) }
+
+func (r *runtimeFile) close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.f == nil {
+		return nil
+	}
+	err := r.mu.f.Close()
+	r.mu.f = nil
+	return err
+}
+
+// runtimeView is a reader's side, of one mount: it stays with the file it has opened.
+type runtimeView struct {
+	f *os.File
+}
+
+// viewRuntime opens the runtime file of a mount point in the first of dirs that has one. os.ErrNotExist when none has.
+// Root looks into directories of users as well: what is no plain file there is not waited for.
+func viewRuntime(dirs []string, mountpoint string) (*runtimeView, error) {
+	for _, dir := range dirs {
+		f, err := os.OpenFile(runtimePath(dir, mountpoint), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+			f.Close()
+			return nil, fmt.Errorf("%s is no runtime file", f.Name())
+		}
+		return &runtimeView{f}, nil
+	}
+	return nil, os.ErrNotExist
+}
+
+// Read is the state as last written.
+func (v *runtimeView) Read() (runtimeState, error) { return readState(v.f) }
+
+// Ended says whether the process that served the mount is gone.
+func (v *runtimeView) Ended() bool {
+	if flock(v.f, unix.LOCK_SH) != nil {
+		return false
+	}
+	_ = unix.Flock(int(v.f.Fd()), unix.LOCK_UN)
+	return true
+}
+
+// Forget removes the file of a mount that has ended, if it is still the one of that name and lies in dir: in a directory
+// of another user nothing is touched.
+func (v *runtimeView) Forget(dir string) {
+	if filepath.Dir(v.f.Name()) == dir && sameFile(v.f, v.f.Name()) {
+		_ = os.Remove(v.f.Name()) // a leftover is overwritten by the next mount
+	}
+}
+
+func (v *runtimeView) Close() { v.f.Close() }
+
+func readState(f *os.File) (runtimeState, error) {
+	const most = 16 << 20 // a list of unsaved files is long at worst
+	var s runtimeState
+	err := json.NewDecoder(io.NewSectionReader(f, 0, most)).Decode(&s)
+	return s, err
+}

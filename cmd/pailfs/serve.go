@@ -1,0 +1,272 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
+)
+
+const (
+	// unmountGrace is how long the kernel's goodbye is waited for after an unmount: a copy of the mount in another
+	// namespace keeps the connection open for ever.
+	unmountGrace = 10 * time.Second
+	// keepGrace bounds writing what is left to the journal.
+	keepGrace = 5 * time.Minute
+)
+
+// service is one run of a mount: it opens it, says so, serves until it is unmounted or told to stop, and drains.
+type service struct {
+	plan *mountPlan
+	log  *slog.Logger
+	// ready is called once: with nil when the mount answers, or with why it does not.
+	ready func(*failure)
+	// reopenLog is called at SIGHUP; nil in the foreground, where SIGHUP means that the terminal is gone.
+	reopenLog func() error
+	// show tells people how far storing is; nil when nobody watches.
+	show func(done, total int64)
+}
+
+func serveInForeground(ctx context.Context, plan *mountPlan, stderr io.Writer) error {
+	out := stderr
+	s := &service{plan: plan, ready: func(*failure) {}, show: progressLine(stderr)}
+	if plan.LogFile != "" {
+		l, err := openLog(plan.LogFile)
+		if err != nil {
+			return plan.logFailure(err, plan.LogFile)
+		}
+		defer l.Close()
+		out = l
+		s.reopenLog = l.Reopen
+	}
+	s.log = newLog(out, plan.settings)
+	return s.run(ctx)
+}
+
+// run is a mount from beginning to end.
+func (s *service) run(ctx context.Context) error {
+	unix.Umask(0) // modes come from the kernel with the caller's umask applied
+	limitHeap(s.plan.Memory)
+	signal.Ignore(unix.SIGPIPE) // a log nobody reads any more must not end the mount
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
+	defer signal.Stop(signals)
+
+	m, err := s.open(ctx, signals)
+	if err != nil {
+		f := s.plan.failure(err, "")
+		s.log.Error("mount failed", "err", f.message)
+		s.ready(f)
+		return f
+	}
+	s.log.Info("mounted", "mountpoint", s.plan.mountpoint, "source", s.plan.source(), "version", buildInfo().Version,
+		"memory", s.plan.Memory, "state", s.plan.StateDir)
+	s.ready(nil)
+	return s.serve(ctx, m, signals)
+}
+
+// open mounts; a signal meanwhile ends the attempt.
+func (s *service) open(ctx context.Context, signals <-chan os.Signal) (*mounted, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	opened, watching := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watching)
+		select {
+		case sig := <-signals:
+			cancel(fmt.Errorf("%v", sig))
+		case <-opened:
+		}
+	}()
+	m, err := s.plan.open(ctx, s.log)
+	close(opened)
+	<-watching
+	if err != nil && context.Cause(ctx) != nil {
+		return nil, &failure{code: exitInterrupted, command: "mount", message: "interrupted"}
+	}
+	if err == nil && context.Cause(ctx) != nil { // too late to stop the mount: unmount it
+		return nil, errors.Join(&failure{code: exitInterrupted, command: "mount", message: "interrupted"}, s.undo(m))
+	}
+	cancel(nil)
+	return m, err
+}
+
+// undo takes back a mount that nobody has used.
+func (s *service) undo(m *mounted) error {
+	err := m.server.Unmount()
+	if err != nil {
+		err = m.server.Detach()
+	}
+	closing, cancel := context.WithTimeout(context.Background(), keepGrace)
+	defer cancel()
+	return errors.Join(err, m.files.Close(closing), m.closeRooms(closing), m.discardRuntime())
+}
+
+// serve waits for the end of the mount and stores what is left.
+func (s *service) serve(ctx context.Context, m *mounted, signals <-chan os.Signal) error {
+	recovery := startRecovery(context.WithoutCancel(ctx), m.files.Recover, s.log)
+	unmounted := make(chan struct{})
+	go func() {
+		defer close(unmounted)
+		m.server.Wait()
+	}()
+	sig := s.wait(ctx, unmounted, signals)
+
+	// From here on a signal means: do not wait for the store any longer.
+	draining, stop := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	var patience sync.WaitGroup
+	patience.Go(func() { s.stopWaiting(stop, ended, signals) })
+	d := s.drainOf(m)
+	if sig != "" {
+		s.leave(draining, m, d, unmounted, sig)
+	}
+	res := d.finish(draining, recovery, s.plan.StateDir, s.plan.mountpoint)
+	close(ended)
+	stop()
+	patience.Wait()
+	return s.end(m, res)
+}
+
+// wait serves until the mount is gone or a signal asks to stop, whose name it returns.
+func (s *service) wait(ctx context.Context, unmounted <-chan struct{}, signals <-chan os.Signal) string {
+	for {
+		select {
+		case <-unmounted:
+			s.log.Info("unmounted", "mountpoint", s.plan.mountpoint)
+			return ""
+		case <-ctx.Done():
+			return "canceled"
+		case sig := <-signals:
+			if sig != unix.SIGHUP || s.reopenLog == nil {
+				s.log.Info("stopping", "signal", sig.String())
+				return sig.String()
+			}
+			if err := s.reopenLog(); err != nil {
+				s.log.Error("the log cannot be opened again", "err", err)
+			} else {
+				s.log.Info("log opened again")
+			}
+		}
+	}
+}
+
+// stopWaiting ends the patience with the store at the next signal.
+func (s *service) stopWaiting(stop context.CancelFunc, ended <-chan struct{}, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ended:
+			return
+		case sig := <-signals:
+			if sig == unix.SIGHUP {
+				continue
+			}
+			s.log.Warn("not waiting for the store any longer", "signal", sig.String())
+			stop()
+			return
+		}
+	}
+}
+
+// leave takes the mount away because a signal asked for it. A mount that is in use stays until what was written so far is
+// stored, and is then detached: its programs get errors from there on.
+func (s *service) leave(ctx context.Context, m *mounted, d drain, unmounted <-chan struct{}, sig string) {
+	tried := make(chan error, 1)
+	go func() { tried <- m.server.Unmount() }()
+	grace := time.NewTimer(unmountGrace)
+	defer grace.Stop()
+	select {
+	case err := <-tried:
+		if err == nil {
+			return
+		}
+		if info, tableErr := mountAt(s.plan.mountpoint); tableErr == nil && info == nil {
+			return // taken away already; programs that still hold files get errors when this process ends
+		}
+		s.log.Warn("the mount is in use: storing what was written, then detaching it", "signal", sig, "err", err)
+	case <-unmounted:
+		return
+	case <-grace.C:
+		s.log.Warn("the kernel does not let go of the mount", "after", unmountGrace)
+		return
+	}
+	if err := d.store(ctx); err != nil {
+		s.log.Error("not all could be stored", "err", err)
+	}
+	if err := m.server.Detach(); err != nil {
+		s.log.Error("the mount cannot be detached", "mountpoint", s.plan.mountpoint, "err", err)
+	}
+}
+
+func (s *service) drainOf(m *mounted) drain {
+	return drain{
+		files: m.files, stall: s.plan.Timeout, keeping: keepGrace, kept: m.kept,
+		sent: func() int64 { return m.client.Counters().Snapshot().BytesOut },
+		report: func(done, total int64) {
+			if err := m.runtime.Progress(done, total); err != nil {
+				s.log.Debug("progress cannot be written", "err", err)
+			}
+			if s.show != nil {
+				s.show(done, total)
+			}
+		},
+	}
+}
+
+// end closes the rooms, leaves the result for `pailfs umount` and makes it this process's own.
+func (s *service) end(m *mounted, res result) error {
+	closing, cancel := context.WithTimeout(context.Background(), keepGrace)
+	defer cancel()
+	if err := m.closeRooms(closing); err != nil {
+		s.log.Error("closing", "err", err)
+	}
+	if s.show != nil {
+		s.show(-1, -1)
+	}
+	for _, u := range res.Unsaved {
+		s.log.Error("not stored", "file", u.Path, "bytes", u.Bytes, "since", u.Since, "err", u.Error)
+	}
+	if err := m.runtime.Finish(res); err != nil {
+		s.log.Error("the result cannot be left for umount", "err", err)
+	}
+	if res.Code == exitOK {
+		s.log.Info("everything is stored")
+		return nil
+	}
+	s.log.Error(res.Message, "hint", res.Hint)
+	return &failure{code: res.Code, command: "mount", message: res.Message, hint: res.Hint}
+}
+
+// progressLine shows how far storing is on one line of a terminal; nil when w is none. Negative numbers end the line.
+func progressLine(w io.Writer) func(done, total int64) {
+	f, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(f.Fd())) {
+		return nil
+	}
+	shown := false
+	return func(done, total int64) {
+		switch {
+		case done >= 0:
+			fmt.Fprintf(w, "\r\x1b[Kstoring: %s of %s", formatSize(done), formatSize(total))
+			shown = true
+		case shown:
+			fmt.Fprint(w, "\r\x1b[K")
+			shown = false
+		}
+	}
+}
+
+// crashesTo sends the runtime's report of a crash to a file as well.
+func crashesTo(f *os.File, log *slog.Logger) {
+	if err := debug.SetCrashOutput(f, debug.CrashOptions{}); err != nil {
+		log.Warn("reports of a crash go to standard error alone", "err", err)
+	}
+}

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sys/unix"
+)
+
+// mountType is what the mount table calls our mounts.
+const mountType = "fuse.pailfs"
+
+// umountPoll is how often a mount that is storing is looked at.
+const umountPoll = 100 * time.Millisecond
+
+func umountCommand(std stdio) *cli.Command {
+	return &cli.Command{
+		Name: "umount", Aliases: []string{"unmount"}, Usage: "unmount and wait until everything is stored", ArgsUsage: "MOUNTPOINT",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "timeout", Usage: "wait this long for what is being stored, then leave it to the background (default: no limit)"},
+			&cli.BoolFlag{Name: "force", Usage: "take the mount away although programs use it; they get errors from then on"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				f := usagef("umount", "one argument is needed, not %d", c.NArg())
+				f.hint = "pailfs umount [--timeout TIME] [--force] MOUNTPOINT"
+				return f
+			}
+			u := &umount{given: c.Args().First(), force: c.Bool("force"), std: std, dirs: runDirs()}
+			if v := c.String("timeout"); v != "" {
+				d, err := parseDuration(v)
+				if err != nil || d <= 0 {
+					return usagef("umount", "--timeout: %q is no time: 90s, 2m, 1h30m", v)
+				}
+				u.timeout = d
+			}
+			return u.run(c.Context)
+		},
+	}
+}
+
+// umount is one run of `pailfs umount`.
+type umount struct {
+	given   string
+	force   bool
+	timeout time.Duration // 0: no limit
+	std     stdio
+	dirs    []string // where runtime files may lie
+
+	mountpoint string
+}
+
+// runDirs are the places of runtime files: the own one, and for root those of users.
+func runDirs() []string {
+	dirs := []string{runDir()}
+	if os.Geteuid() == 0 {
+		for _, pattern := range []string{"/run/user/*/pailfs", filepath.Join(os.TempDir(), "pailfs-*")} {
+			more, _ := filepath.Glob(pattern) // the patterns are well-formed
+			dirs = append(dirs, more...)
+		}
+	}
+	return dirs
+}
+
+func (u *umount) fail(code int, hint, format string, args ...any) *failure {
+	return &failure{code: code, command: "umount", message: fmt.Sprintf("cannot unmount %s: ", u.given) + fmt.Sprintf(format, args...), hint: hint}
+}
+
+func (u *umount) run(ctx context.Context) error {
+	where, err := realPath(u.given)
+	if err != nil {
+		return u.fail(exitMountPoint, "", "%v", err)
+	}
+	u.mountpoint = where
+	info, err := mountAt(where)
+	if err != nil {
+		return u.fail(exitHost, "", "the mount table cannot be read: %v", err)
+	}
+	// The view is opened first: a mount that ends well removes its file.
+	view, viewErr := viewRuntime(u.dirs, where)
+	if viewErr == nil {
+		defer view.Close()
+	}
+	if info == nil {
+		return u.notMounted(ctx, view)
+	}
+	if info.FSType != mountType {
+		return u.fail(exitMountPoint, fmt.Sprintf("umount %s", u.given), "it is a mount of type %s, not of pailfs", info.FSType)
+	}
+	if err := u.detach(info); err != nil {
+		return err
+	}
+	if view == nil {
+		return u.blind(viewErr)
+	}
+	if u.force {
+		if err := u.stop(view); err != nil {
+			return err
+		}
+	}
+	return u.await(ctx, view)
+}
+
+// stop tells the process of a mount that was taken away by force to end: programs that still hold files would keep it
+// alive for as long as they like.
+func (u *umount) stop(view *runtimeView) error {
+	state, err := view.Read()
+	if err != nil || view.Ended() { // ended: the pid may be another process's by now
+		return nil
+	}
+	if err := unix.Kill(state.PID, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
+		return &failure{code: exitHost, command: "umount", message: fmt.Sprintf("%s is taken away, but its process %d cannot be told to end: %v", u.given, state.PID, err)}
+	}
+	return nil
+}
+
+// mountAt is the topmost mount on a directory, nil when none is.
+func mountAt(path string) (*mountinfo.Info, error) {
+	found, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(path))
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	all, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Mountpoint != path, false })
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return all[len(all)-1], nil
+}
+
+// notMounted is for a place where nothing is mounted any more: its mount may still be storing, or have left a result.
+func (u *umount) notMounted(ctx context.Context, view *runtimeView) error {
+	if view == nil {
+		return u.fail(exitMountPoint, "findmnt -t "+mountType+" lists the mounts", "nothing is mounted there")
+	}
+	return u.await(ctx, view)
+}
+
+// blind is for a mount that went without a runtime file that can be read: whether all is stored is not known.
+func (u *umount) blind(err error) error {
+	if errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintf(u.std.err, "pailfs: umount: unmounted; no process of this host is known to serve %s, its log says whether all is stored\n", u.given)
+		return nil
+	}
+	return &failure{code: exitGeneral, command: "umount", message: fmt.Sprintf("unmounted, but whether all is stored is not known: %v", err),
+		hint: "the log of the mount tells"}
+}
+
+// detach unmounts by the system call as root, by fusermount3 as another user.
+func (u *umount) detach(info *mountinfo.Info) error {
+	if os.Geteuid() != 0 {
+		if owner := optionValue(info.VFSOptions, "user_id"); owner != "" && owner != strconv.Itoa(os.Geteuid()) {
+			return u.fail(exitHost, "only that user and root can unmount it", "it was mounted by user %s", owner)
+		}
+		return u.detachAsUser()
+	}
+	flags := unix.UMOUNT_NOFOLLOW
+	if u.force {
+		flags |= unix.MNT_DETACH
+	}
+	err := unix.Unmount(u.mountpoint, flags)
+	if errors.Is(err, unix.EBUSY) && dead(u.mountpoint) {
+		// Its process is gone: nobody who holds it can do anything with it.
+		err = unix.Unmount(u.mountpoint, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
+	}
+	return u.detached(err, "")
+}
+
+// dead says whether the process that served a mount is gone. Attributes may be answered by the kernel's cache for a while;
+// statfs never is.
+func dead(mountpoint string) bool {
+	var st unix.Statfs_t
+	return errors.Is(unix.Statfs(mountpoint, &st), unix.ENOTCONN)
+}
+
+func (u *umount) detachAsUser() error {
+	bin, err := exec.LookPath("fusermount3")
+	if err != nil {
+		if bin, err = exec.LookPath("fusermount"); err != nil {
+			return u.fail(exitHost, "install fuse3, or run as root", "users unmount with fusermount3, which is not installed")
+		}
+	}
+	args := []string{"-u"}
+	if u.force || dead(u.mountpoint) {
+		args = append(args, "-z")
+	}
+	cmd := exec.Command(bin, append(args, "--", u.mountpoint)...)
+	cmd.Env = append(os.Environ(), "LC_ALL=C") // its words are read below
+	out, err := cmd.CombinedOutput()
+	if err != nil && strings.Contains(string(out), "busy") {
+		err = unix.EBUSY
+	}
+	return u.detached(err, strings.TrimSpace(string(out)))
+}
+
+// detached says why a mount could not be taken away.
+func (u *umount) detached(err error, words string) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, unix.EBUSY):
+		hint := fmt.Sprintf("end the programs that use it (fuser -vm %s, lsof +f -- %s), or take it away with --force", u.given, u.given)
+		return u.fail(exitMountPoint, hint, "it is in use%s", holdersText(holders("/proc", u.mountpoint)))
+	case errors.Is(err, unix.EPERM):
+		return u.fail(exitHost, "in a container: --cap-add SYS_ADMIN", "no permission to unmount")
+	case errors.Is(err, unix.EINVAL): // somebody else was faster
+		return nil
+	case words != "":
+		return u.fail(exitGeneral, "", "%s", words)
+	}
+	return u.fail(exitGeneral, "", "%v", err)
+}
+
+// await waits until the process that served the mount has ended and passes on how.
+func (u *umount) await(ctx context.Context, view *runtimeView) error {
+	if u.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, u.timeout)
+		defer cancel()
+	}
+	show := progressLine(u.std.err)
+	if show == nil {
+		show = func(int64, int64) {}
+	}
+	ticker := time.NewTicker(umountPoll)
+	defer ticker.Stop()
+	for !view.Ended() {
+		if s, err := view.Read(); err == nil && s.Progress != nil {
+			show(s.Progress.Done, s.Progress.Total)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			show(-1, -1)
+			return u.stillStoring(view)
+		}
+	}
+	show(-1, -1)
+	return u.ended(view)
+}
+
+func (u *umount) stillStoring(view *runtimeView) error {
+	text := "it goes on in the background"
+	if s, err := view.Read(); err == nil {
+		text += fmt.Sprintf(" (pid %d)", s.PID)
+		if s.Progress != nil {
+			text += fmt.Sprintf(", %s of %s stored", formatSize(s.Progress.Done), formatSize(s.Progress.Total))
+		}
+	}
+	return &failure{code: exitUnsaved, command: "umount", message: fmt.Sprintf("%s is unmounted but not all is stored yet: %s", u.given, text),
+		hint: fmt.Sprintf("`pailfs umount %s` waits for it again", u.given)}
+}
+
+// ended reads the result of a mount whose process is gone.
+func (u *umount) ended(view *runtimeView) error {
+	state, err := view.Read()
+	if err != nil {
+		return &failure{code: exitGeneral, command: "umount", message: fmt.Sprintf("the runtime file of %s is damaged: %v", u.given, err)}
+	}
+	defer view.Forget(u.dirs[0])
+	if state.Result == nil {
+		fmt.Fprintf(u.std.err, "pailfs: umount: the process that served %s (pid %d) had ended without a word%s\n", u.given, state.PID, logWords(state))
+		return nil
+	}
+	if state.Result.Code == exitOK {
+		return nil
+	}
+	printUnsaved(u.std.err, state.Result.Unsaved)
+	return &failure{code: state.Result.Code, command: "umount", message: oneLine(state.Result.Message), hint: state.Result.Hint}
+}
+
+func logWords(s runtimeState) string {
+	if s.LogFile == "" {
+		return ""
+	}
+	return "; its log is " + s.LogFile
+}
+
+// printUnsaved lists what is left, at most as much as fits a screen.
+func printUnsaved(w io.Writer, list []unsavedFile) {
+	const most = 20
+	for i, f := range list {
+		if i == most {
+			fmt.Fprintf(w, "... and %d more\n", len(list)-most)
+			return
+		}
+		line := fmt.Sprintf("not stored: %s (%s)", f.Path, formatSize(f.Bytes))
+		if f.Error != "" {
+			line += ": " + f.Error
+		}
+		fmt.Fprintln(w, oneLine(line))
+	}
+}
+
+// optionValue is the value of a word of a list of mount options, "" without it.
+func optionValue(list, name string) string {
+	for _, w := range strings.Split(list, ",") {
+		if v, ok := strings.CutPrefix(w, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}

@@ -1,0 +1,301 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"pailfs/fs/content"
+	"pailfs/fs/tree"
+	"pailfs/s3client"
+)
+
+const (
+	// statBlock is the unit of st_blocks, by POSIX.
+	statBlock = 512
+	// ioSize is st_blksize: what cp and cat read and write at once. It is the largest request the kernel sends.
+	ioSize = 1 << 20
+)
+
+// fill turns an entry into what stat shows. Size and mtime of a file with unsaved changes are pulled from content.
+func (n *node) fill(e tree.Entry, file *content.File, out *fuse.Attr) {
+	size, mtime, blocks := e.Size, e.Mtime, (e.Size+statBlock-1)/statBlock
+	if file != nil {
+		st := file.Stat()
+		size, blocks = st.Size, st.Blocks
+		if st.Dirty && st.Mtime.After(n.timesSetAt()) {
+			mtime = st.Mtime
+		}
+	}
+	if e.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		size, blocks = 4096, 8
+	}
+	ctime := e.Ctime
+	if ctime.Before(mtime) {
+		ctime = mtime
+	}
+	atime := e.Atime
+	if atime.IsZero() {
+		atime = mtime
+	}
+	out.Mode = e.Mode
+	out.Size = uint64(size)
+	out.Blocks = uint64(blocks)
+	out.Blksize = ioSize
+	out.Uid, out.Gid = e.UID, e.GID
+	out.Rdev = e.Rdev
+	out.Nlink = 1
+	if n.isGone() {
+		out.Nlink = 0
+	}
+	out.Ino = n.StableAttr().Ino
+	out.SetTimes(&atime, &mtime, &ctime)
+}
+
+func (n *node) timesSetAt() time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.timesSet
+}
+
+// Getattr answers stat. A node without a name, and one whose name went away in the store while it is open, answers
+// from what it knew last.
+func (n *node) Getattr(ctx context.Context, _ gofuse.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	e, errno := n.entry(ctx)
+	if errno != 0 {
+		return errno
+	}
+	n.fill(e, n.fileOf(e), &out.Attr)
+	out.SetTimeout(n.face.ttl)
+	return 0
+}
+
+// entry is the node's entry, fresh within the TTL.
+func (n *node) entry(ctx context.Context) (tree.Entry, syscall.Errno) {
+	p, named := n.path()
+	if !named || n.isGone() {
+		last := n.known()
+		if last.Mode == 0 {
+			return last, syscall.ENOENT
+		}
+		return last, 0
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	e, err := n.face.tree.Lookup(own, p)
+	if err != nil {
+		errno := n.face.fail("stat", p, err)
+		if errno == syscall.ENOENT && n.openFile() != nil {
+			return n.known(), 0
+		}
+		return e, errno
+	}
+	n.know(e)
+	return e, 0
+}
+
+// fileOf is the File whose size counts: the node's open one, or an unsaved one of the same object.
+func (n *node) fileOf(e tree.Entry) *content.File {
+	if f := n.openFile(); f != nil {
+		return f
+	}
+	if n.isGone() || e.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return nil
+	}
+	if f, ok := n.face.files.Get(idOf(e)); ok && f.Stat().Dirty {
+		return f
+	}
+	return nil
+}
+
+// Setattr carries out truncate, chmod, chown and utimens.
+func (n *node) Setattr(ctx context.Context, fh gofuse.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	own, done := n.face.request(ctx, 0)
+	defer done()
+	e, errno := n.entry(ctx)
+	if errno != 0 {
+		return errno
+	}
+	h, _ := fh.(*handle)
+	if size, ok := in.GetSize(); ok {
+		if errno := n.truncate(own, e, h, int64(size)); errno != 0 {
+			return errno
+		}
+	}
+	change, any := changeOf(in, e.Mode)
+	if any {
+		e, errno = n.change(own, e, change)
+		if errno != 0 {
+			return errno
+		}
+	} else if e, errno = n.entry(ctx); errno != 0 {
+		return errno
+	}
+	n.fill(e, n.fileOf(e), &out.Attr)
+	out.SetTimeout(n.face.ttl)
+	return 0
+}
+
+// changeOf reads the attributes to change. A chown, and a truncate by who may not keep them, takes setuid and setgid
+// away: the kernel leaves that to the file system (HANDLE_KILLPRIV_V2).
+func changeOf(in *fuse.SetAttrIn, mode uint32) (c tree.Change, any bool) {
+	if m, ok := in.GetMode(); ok {
+		c.Mode, any = &m, true
+	}
+	if uid, ok := in.GetUID(); ok {
+		c.UID, any = &uid, true
+	}
+	if gid, ok := in.GetGID(); ok {
+		c.GID, any = &gid, true
+	}
+	if t, ok := in.GetMTime(); ok {
+		c.Mtime, any = &t, true
+	}
+	if t, ok := in.GetATime(); ok {
+		c.Atime, any = &t, true
+	}
+	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && c.Mode == nil {
+		if cleared := withoutSetID(mode); cleared != mode&07777 {
+			c.Mode, any = &cleared, true
+		}
+	}
+	return c, any
+}
+
+// withoutSetID clears setuid, and setgid where the group may execute (without that bit it means something else).
+func withoutSetID(mode uint32) uint32 {
+	perm := mode & 07777
+	if mode&syscall.S_IFMT != syscall.S_IFREG {
+		return perm
+	}
+	perm &^= syscall.S_ISUID
+	if perm&syscall.S_IXGRP != 0 {
+		perm &^= syscall.S_ISGID
+	}
+	return perm
+}
+
+// change hands new attributes to tree: in memory while the file has unsaved bytes (they travel with its upload), else
+// to the store.
+func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
+	file := n.fileOf(e)
+	if n.isGone() {
+		e = applied(e, c)
+		n.know(e)
+		return e, 0
+	}
+	p, ok := n.path()
+	if !ok {
+		return e, syscall.ENOENT
+	}
+	c.Unsaved = file != nil && file.Stat().Dirty
+	if c.Unsaved && c.Mtime == nil {
+		n.pushTimes(p, file)
+	}
+	e, err := n.face.tree.SetAttr(ctx, p, c)
+	if err == nil && c.Unsaved && !file.Touch() { // stored and closed by another handle just now
+		c.Unsaved = false
+		e, err = n.face.tree.SetAttr(ctx, p, c)
+	}
+	if err != nil {
+		return e, n.face.fail("set attributes", p, err)
+	}
+	if !c.Unsaved {
+		n.rewritten(e)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if c.Mtime != nil {
+		n.mu.timesSet = time.Now()
+	}
+	n.mu.last = e
+	return e, 0
+}
+
+// rewritten follows an object that was copied onto itself for its attributes: the same bytes, perhaps under another
+// ETag. Open handles read on, and the kernel's pages stay good.
+func (n *node) rewritten(e tree.Entry) {
+	if e.Mode&syscall.S_IFMT != syscall.S_IFREG || e.Pending {
+		return
+	}
+	now := versionOf(e)
+	n.mu.Lock()
+	before := n.mu.last
+	if n.mu.pages == versionOf(before) {
+		n.mu.pages = now
+	}
+	n.mu.Unlock()
+	if now != versionOf(before) {
+		n.face.files.Moved(idOf(e), idOf(e), s3client.Object{Bucket: e.Bucket, Key: e.Key, ETag: e.ETag, Size: e.Size, Modified: e.Modified})
+	}
+}
+
+// applied is an entry with a change applied, for a file that no longer has a name.
+func applied(e tree.Entry, c tree.Change) tree.Entry {
+	if c.Mode != nil {
+		e.Mode = e.Mode&syscall.S_IFMT | *c.Mode&07777
+	}
+	if c.UID != nil {
+		e.UID = *c.UID
+	}
+	if c.GID != nil {
+		e.GID = *c.GID
+	}
+	if c.Mtime != nil {
+		e.Mtime = *c.Mtime
+	}
+	if c.Atime != nil {
+		e.Atime = *c.Atime
+	}
+	e.Ctime = time.Now()
+	return e
+}
+
+// pushTimes tells tree when the file was written last, unless utimens came after that. Called before a commit, so that
+// the time travels with the upload.
+func (n *node) pushTimes(p string, file *content.File) {
+	st := file.Stat()
+	if st.Dirty && !st.Mtime.IsZero() && st.Mtime.After(n.timesSetAt()) {
+		n.face.tree.Written(p, st.Mtime)
+	}
+}
+
+// truncate sets a file's size. Through a handle the bytes wait for its flush; by name (truncate(2)) nobody closes
+// anything later, so the change is stored before the call returns.
+func (n *node) truncate(ctx context.Context, e tree.Entry, h *handle, size int64) syscall.Errno {
+	if e.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		return syscall.EISDIR
+	}
+	if h != nil {
+		h.beforeChange(ctx)
+		return n.face.fail("truncate", e.Path, h.file.Truncate(ctx, size))
+	}
+	h, _, errno := n.open(ctx, syscall.O_WRONLY)
+	if errno != 0 {
+		return errno
+	}
+	defer h.close(ctx)
+	h.beforeChange(ctx)
+	if err := h.file.Truncate(ctx, size); err != nil {
+		return n.face.fail("truncate", e.Path, err)
+	}
+	return h.sync(ctx)
+}
+
+// Statfs never needs the network: a store has no size. The numbers are large enough for every program that looks
+// before it writes, and small enough not to overflow any.
+func (n *node) Statfs(_ context.Context, out *fuse.StatfsOut) syscall.Errno {
+	const (
+		block  = 4096
+		blocks = 1 << 50 / block // 1 PiB
+		inodes = 1 << 32
+	)
+	out.Bsize, out.Frsize = block, block
+	out.Blocks, out.Bfree, out.Bavail = blocks, blocks, blocks
+	out.Files, out.Ffree = inodes, inodes
+	out.NameLen = 255
+	return 0
+}

@@ -1,0 +1,310 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"syscall"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
+
+	"pailfs/fs/content"
+	"pailfs/fs/tree"
+	"pailfs/s3client"
+)
+
+// attrOf are the attributes of what a caller creates in this directory. A setgid directory hands its group on.
+func (n *node) attrOf(ctx context.Context, mode uint32) tree.Attr {
+	a := tree.Attr{Mode: mode}
+	if caller, ok := fuse.FromContext(ctx); ok {
+		a.UID, a.GID = caller.Uid, caller.Gid
+	}
+	if dir := n.known(); dir.Mode&syscall.S_ISGID != 0 {
+		a.GID = dir.GID
+		if mode&syscall.S_IFMT == syscall.S_IFDIR {
+			a.Mode |= syscall.S_ISGID
+		}
+	}
+	return a
+}
+
+// make runs one of tree's creating calls and gives the new inode.
+func (n *node) make(ctx context.Context, op, name string, out *fuse.EntryOut,
+	create func(own context.Context, path string) (tree.Entry, error)) (*gofuse.Inode, syscall.Errno) {
+	p, ok := n.childPath(name)
+	if !ok {
+		return nil, syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	e, err := create(own, p)
+	if err != nil {
+		return nil, n.face.fail(op, p, err)
+	}
+	return n.inode(ctx, name, e, out), 0
+}
+
+// Mkdir makes a directory, or a bucket in an account's root.
+func (n *node) Mkdir(ctx context.Context, name string, mode uint32, out *fuse.EntryOut) (*gofuse.Inode, syscall.Errno) {
+	return n.make(ctx, "mkdir", name, out, func(own context.Context, p string) (tree.Entry, error) {
+		return n.face.tree.Mkdir(own, p, n.attrOf(ctx, syscall.S_IFDIR|mode&07777))
+	})
+}
+
+// Symlink makes a symbolic link.
+func (n *node) Symlink(ctx context.Context, target, name string, out *fuse.EntryOut) (*gofuse.Inode, syscall.Errno) {
+	return n.make(ctx, "symlink", name, out, func(own context.Context, p string) (tree.Entry, error) {
+		return n.face.tree.Symlink(own, p, target, n.attrOf(ctx, syscall.S_IFLNK|0o777))
+	})
+}
+
+// Mknod makes a FIFO, a socket, a device node, or an empty file.
+func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *fuse.EntryOut) (*gofuse.Inode, syscall.Errno) {
+	if mode&syscall.S_IFMT == 0 {
+		mode |= syscall.S_IFREG
+	}
+	return n.make(ctx, "mknod", name, out, func(own context.Context, p string) (tree.Entry, error) {
+		return n.face.tree.Mknod(own, p, n.attrOf(ctx, mode), dev)
+	})
+}
+
+// Readlink reads a symbolic link's target.
+func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
+	p, ok := n.path()
+	if !ok {
+		return nil, syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	target, err := n.face.tree.Readlink(own, p)
+	if err != nil {
+		return nil, n.face.fail("readlink", p, err)
+	}
+	return []byte(target), 0
+}
+
+// Link refuses hard links as link(2) says a file system without them does: one object has one name.
+func (n *node) Link(context.Context, gofuse.InodeEmbedder, string, *fuse.EntryOut) (*gofuse.Inode, syscall.Errno) {
+	return nil, syscall.EPERM
+}
+
+// Create makes a file and opens it. Nothing waits for the store when the directory is known: the kernel holds the
+// directory's lock over this call, so a request here would make all writers of the directory take turns.
+func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofuse.Inode,
+	gofuse.FileHandle, uint32, syscall.Errno) {
+	p, ok := n.childPath(name)
+	if !ok {
+		return nil, nil, 0, syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	if in, h, fl, errno, there := n.openExisting(own, ctx, p, name, flags, out); there {
+		return in, h, fl, errno
+	}
+	e, err := n.face.tree.Create(p, n.attrOf(ctx, syscall.S_IFREG|mode&07777))
+	if err != nil {
+		return nil, nil, 0, n.face.fail("create", p, err)
+	}
+	file, err := n.face.files.Open(idOf(e), nil, content.Create)
+	if err != nil {
+		n.face.tree.Discard(p)
+		return nil, nil, 0, n.face.fail("create", p, err)
+	}
+	in := n.inode(ctx, name, e, out)
+	c := in.Operations().(*node)
+	h, _ := c.attach(file, flags|syscall.O_WRONLY) // created files are stored at close, however they were opened
+	return in, h, openFlags(flags, true), 0
+}
+
+// openExisting opens a name that turns out to exist although the kernel thought it does not: another host made it.
+func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint32, out *fuse.EntryOut) (*gofuse.Inode,
+	gofuse.FileHandle, uint32, syscall.Errno, bool) {
+	e, state := n.face.tree.Known(p)
+	if state == tree.Absent {
+		return nil, nil, 0, 0, false
+	}
+	if state == tree.Unknown {
+		var err error
+		if e, err = n.face.tree.Lookup(own, p); errors.Is(err, tree.ErrNotFound) {
+			return nil, nil, 0, 0, false
+		} else if err != nil {
+			return nil, nil, 0, n.face.fail("create", p, err), true
+		}
+	}
+	if flags&syscall.O_EXCL != 0 {
+		return nil, nil, 0, syscall.EEXIST, true
+	}
+	if e.Mode&syscall.S_IFMT != syscall.S_IFREG {
+		return nil, nil, 0, syscall.ESTALE, true // the kernel looks again and goes by what it finds
+	}
+	in := n.inode(ctx, name, e, out)
+	c := in.Operations().(*node)
+	mode := content.Read
+	if writable(flags) {
+		mode = content.Write
+	}
+	var base *content.Base
+	if !e.Pending {
+		base = &content.Base{Version: versionOf(e), Seen: e.Seen}
+	}
+	file, err := n.face.files.Open(idOf(e), base, mode)
+	if err != nil {
+		return nil, nil, 0, n.face.fail("open", p, err), true
+	}
+	h, keep := c.attach(file, flags)
+	if flags&syscall.O_TRUNC != 0 && h.writes {
+		n.face.tree.Written(p, time.Now())
+		if err := h.file.Truncate(own, 0); err != nil {
+			h.close(own)
+			return nil, nil, 0, n.face.fail("truncate at open", p, err), true
+		}
+	}
+	return in, h, openFlags(flags, keep), 0, true
+}
+
+// Unlink deletes a file's name. An open file lives on: what its handles may still read is fetched first.
+func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
+	p, ok := n.childPath(name)
+	if !ok {
+		return syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, 0)
+	defer done()
+	detached, errno := n.detachFile(own, p)
+	if errno != 0 {
+		return errno
+	}
+	if err := n.face.tree.Unlink(own, p); err != nil {
+		detached.Undo()
+		return n.face.fail("unlink", p, err)
+	}
+	detached.Done()
+	if c := n.child(name); c != nil {
+		c.leave()
+	}
+	return 0
+}
+
+// detachFile prepares the File of a name, if there is one, to live on without it.
+func (n *node) detachFile(ctx context.Context, p string) (*content.Detaching, syscall.Errno) {
+	bucket, key, err := n.face.tree.Locate(p)
+	if err != nil {
+		return nil, n.face.fail("unlink", p, err)
+	}
+	d, err := n.face.files.Detach(ctx, content.ID{Bucket: bucket, Key: key})
+	if err != nil {
+		return nil, n.face.fail("keep the unlinked file's bytes", p, err)
+	}
+	return d, 0
+}
+
+// Rmdir removes an empty directory, or an empty bucket.
+func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
+	p, ok := n.childPath(name)
+	if !ok {
+		return syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	if err := n.face.tree.Rmdir(own, p); err != nil {
+		return n.face.fail("rmdir", p, err)
+	}
+	if c := n.child(name); c != nil {
+		c.leave()
+	}
+	return 0
+}
+
+// Rename moves a name. RENAME_EXCHANGE and RENAME_WHITEOUT cannot be done by a store: EINVAL, as rename(2) says.
+func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEmbedder, newName string, flags uint32) syscall.Errno {
+	if flags&^unix.RENAME_NOREPLACE != 0 {
+		return syscall.EINVAL
+	}
+	into, ok := newParent.(*node)
+	if !ok {
+		return syscall.EXDEV
+	}
+	from, ok1 := n.childPath(name)
+	to, ok2 := into.childPath(newName)
+	if !ok1 || !ok2 {
+		return syscall.ENOENT
+	}
+	if from == to {
+		return 0
+	}
+	own, done := n.face.request(ctx, 0)
+	defer done()
+	errno := n.face.rename(own, from, to, flags&unix.RENAME_NOREPLACE != 0, into.child(newName))
+	return errno
+}
+
+// rename deals with unsaved bytes first and leaves stored objects to tree.
+func (f *face) rename(ctx context.Context, from, to string, noReplace bool, replaced *node) syscall.Errno {
+	e, err := f.tree.Lookup(ctx, from)
+	if err != nil {
+		return f.fail("rename", from, err)
+	}
+	target, err := f.tree.Lookup(ctx, to)
+	exists := err == nil
+	if err != nil && !errors.Is(err, tree.ErrNotFound) {
+		return f.fail("rename to", to, err)
+	}
+	if exists && noReplace {
+		return syscall.EEXIST
+	}
+	if e.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		if err := f.files.SyncUnder(ctx, e.Bucket, dirPrefix(e.Key)); err != nil {
+			return f.fail("store before renaming", from, err)
+		}
+		return f.fail("rename", from, f.tree.Rename(ctx, from, to, noReplace, f.moved))
+	}
+	if exists && target.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+		return syscall.EISDIR
+	}
+	return f.renameFile(ctx, e, from, to, noReplace, exists, replaced)
+}
+
+func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, noReplace, exists bool, replaced *node) syscall.Errno {
+	bucket, key, err := f.tree.Locate(to)
+	if err != nil {
+		return f.fail("rename to", to, err)
+	}
+	toID := content.ID{Bucket: bucket, Key: key}
+	var detached *content.Detaching
+	if exists {
+		if detached, err = f.files.Detach(ctx, toID); err != nil {
+			return f.fail("keep the replaced file's bytes", to, err)
+		}
+	}
+	obj, moved, err := f.files.Move(ctx, idOf(e), toID)
+	switch {
+	case err != nil:
+	case moved:
+		f.tree.Renamed(from, to, obj)
+	default:
+		err = f.tree.Rename(ctx, from, to, noReplace, f.moved)
+	}
+	if err != nil {
+		detached.Undo()
+		return f.fail("rename", from, err)
+	}
+	detached.Done()
+	if replaced != nil {
+		replaced.leave()
+	}
+	return 0
+}
+
+// moved tells content that the store has an object under another key now.
+func (f *face) moved(fromBucket, fromKey, toBucket, toKey string, o s3client.Object) {
+	f.files.Moved(content.ID{Bucket: fromBucket, Key: fromKey}, content.ID{Bucket: toBucket, Key: toKey}, o)
+}
+
+func dirPrefix(key string) string {
+	if key == "" {
+		return ""
+	}
+	return key + "/"
+}

@@ -1,0 +1,250 @@
+package content
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"pailfs/s3client"
+)
+
+// ErrConflict: somebody else has stored another version since the file was opened. Both are kept; the error's text says
+// where the local one is.
+var ErrConflict = fmt.Errorf("changed in the store by somebody else: %w", s3client.Changed)
+
+// errAgain: what the file stands on has changed in a way that is dealt with; the commit starts again.
+var errAgain = errors.New("commit again")
+
+// changedError carries what the store has instead of the base.
+type changedError struct{ remote s3client.Object }
+
+func (e *changedError) Error() string { return "base has changed, the store has ETag " + e.remote.ETag }
+
+// checkBase asks the store whether it still has the version that the file was opened on, unless it was seen to have it
+// lately. Nil means yes, or that there was none: a new file replaces what came to its name meanwhile, as creat(2) does.
+// A *changedError means another version. An object that somebody deleted is no conflict: the commit creates it again.
+func (f *File) checkBase(ctx context.Context, always bool) error {
+	f.mu.Lock()
+	id, base, superseded, recovered := f.mu.id, f.mu.base, f.mu.superseded, f.mu.recovered
+	f.mu.Unlock()
+	if base == nil && recovered {
+		return f.checkAbsent(ctx, id)
+	}
+	if base == nil {
+		return nil
+	}
+	if !always && !superseded && f.files.o.Now().Sub(base.Seen) <= f.files.o.CheckAfter {
+		return nil
+	}
+	if id != (ID{Bucket: base.Version.Bucket, Key: base.Version.Key}) {
+		return nil // renamed during a commit: the base lies under the old name
+	}
+	obj, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+		return f.adopt(ctx)
+	case err != nil:
+		return fmt.Errorf("check %s before storing it: %w", id, err)
+	case obj.ETag != base.Version.ETag:
+		return &changedError{obj}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.base == base {
+		f.mu.base = &Base{Version: base.Version, Seen: f.files.o.Now()}
+	}
+	return nil
+}
+
+// checkAbsent makes sure that a new file of an earlier run does not replace what came to its name since.
+func (f *File) checkAbsent(ctx context.Context, id ID) error {
+	obj, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+		return nil
+	case err != nil:
+		return fmt.Errorf("check %s before storing it: %w", id, err)
+	}
+	return &changedError{obj}
+}
+
+// explain finds out why an upload met an object that is not what it was: errAgain when the file can be stored anew,
+// a *changedError for a conflict, else cause itself.
+func (f *File) explain(ctx context.Context, snap *snapshot, cause error) error {
+	if snap.base == nil || snap.layout.base == 0 {
+		return cause
+	}
+	err := f.checkBase(ctx, true)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if snap.layout.base > 0 && f.mu.layout.base == 0 {
+		return errAgain
+	}
+	return cause
+}
+
+// adopt makes every byte of a file whose base has vanished the file's own. What is neither in the spool nor in memory is
+// lost with the base: then the rest goes to the journal, and the error says so.
+func (f *File) adopt(ctx context.Context) error {
+	err := f.fetchBase(ctx)
+	if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
+		return f.keepRest(err)
+	}
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.layout.orphaned()
+	f.mu.base = nil
+	return nil
+}
+
+// keepRest keeps the local part of a file whose other part is lost, for a person to look at.
+func (f *File) keepRest(cause error) error {
+	err := fmt.Errorf("%s: the stored version under local changes is gone: %w", f.ID(), cause)
+	if kept := f.keep(err); kept != nil {
+		return errors.Join(err, kept)
+	}
+	f.mu.Lock()
+	name := f.mu.spool.Name()
+	f.mu.Unlock()
+	f.files.o.Log.Warn("local changes kept in the journal", "object", f.ID().String(), "spool", name, "err", err)
+	return fmt.Errorf("%w; the changes are kept in %s", err, name)
+}
+
+// settle deals with the reason that a commit cannot go on: a conflict ends with both versions stored and ErrConflict,
+// everything else is the commit's error.
+func (f *File) settle(ctx context.Context, err error) error {
+	var changed *changedError
+	if !errors.As(err, &changed) {
+		return err
+	}
+	if ours, err := f.isOurs(ctx, changed.remote); err != nil || ours {
+		return errors.Join(err, f.takeOver(changed.remote, ours))
+	}
+	if err := f.fetchBase(ctx); err != nil {
+		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
+			return f.keepRest(errors.Join(ErrConflict, err))
+		}
+		return err
+	}
+	return f.keepBoth(ctx)
+}
+
+// isOurs says whether the store has the very bytes that are to be committed: an upload whose answer was lost, most
+// likely. Only a plain object's ETag, the MD5 of its bytes, can tell.
+func (f *File) isOurs(ctx context.Context, remote s3client.Object) (bool, error) {
+	snap := f.snapshot()
+	if remote.Size != snap.layout.size || len(remote.ETag) != 2*md5.Size || len(snap.layout.missing()) > 0 {
+		return false, nil
+	}
+	h := md5.New()
+	all := io.NewSectionReader(content{snap, ctx, f.files.o.Blocks}, 0, remote.Size)
+	if _, err := io.Copy(h, all); err != nil {
+		return false, fmt.Errorf("compare %s with the store: %w", snap.id, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)) == remote.ETag, nil
+}
+
+// takeOver makes a stored object with our bytes the base; the next round gives it our attributes.
+func (f *File) takeOver(remote s3client.Object, ours bool) error {
+	if !ours {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.layout.committed()
+	f.rebaseLocked(f.mu.id, remote)
+	f.mu.superseded, f.mu.recovered = false, false
+	return errAgain
+}
+
+// keepBoth stores the local version beside the other one. The File follows it: what is still read and written through
+// its handles belongs to it, and Sync goes on saying ErrConflict.
+func (f *File) keepBoth(ctx context.Context) error {
+	f.stopStream(ctx)
+	f.mu.Lock()
+	f.mu.layout.orphaned()
+	f.mu.Unlock()
+	snap := f.snapshot()
+	now := f.files.o.Now()
+	to := conflictID(snap.id, f.files.o.Host, now)
+	obj, err := f.upload(ctx, snap, to)
+	if err != nil {
+		return fmt.Errorf("%w; its own version is not stored yet: %w", ErrConflict, err)
+	}
+	conflict := fmt.Errorf("%s: %w; the local version is %s", snap.id, ErrConflict, to)
+	f.mu.Lock()
+	f.mu.conflict = conflict
+	f.mu.Unlock()
+	f.files.rekey(f, to)
+	f.record(snap, to, obj)
+	f.files.addConflict(Conflict{ID: snap.id, Kept: to, Time: now})
+	f.files.o.Log.Warn("conflict: both versions are kept", "object", snap.id.String(), "local", to.String())
+	f.files.o.Stored(to, obj)
+	return nil // commitTurn answers f.mu.conflict
+}
+
+// conflictID names the local version: NAME.conflict-HOST-TIME beside it, NAME cut so that all is a file name.
+func conflictID(id ID, host string, at time.Time) ID {
+	suffix := ".conflict-" + strings.ReplaceAll(host, "/", "_") + "-" + at.UTC().Format("20060102T150405.000Z")
+	dir, name := "", id.Key
+	if i := strings.LastIndexByte(id.Key, '/'); i >= 0 {
+		dir, name = id.Key[:i+1], id.Key[i+1:]
+	}
+	const maxName = 255 // bytes, NAME_MAX
+	if room := max(0, maxName-len(suffix)); len(name) > room {
+		name = strings.ToValidUTF8(name[:room], "")
+	}
+	return ID{Bucket: id.Bucket, Key: dir + name + suffix}
+}
+
+// fetchBase brings what of the base is not in the spool into it; the caller has the turn. Reads go on meanwhile.
+func (f *File) fetchBase(ctx context.Context) error {
+	f.mu.Lock()
+	missing := f.mu.layout.missing()
+	var base Base
+	if f.mu.base != nil {
+		base = *f.mu.base
+	}
+	f.mu.Unlock()
+	if len(missing) == 0 {
+		return nil
+	}
+	spool, err := f.ensureSpool()
+	if err != nil {
+		return err
+	}
+	var todo []Range
+	for _, r := range missing {
+		todo = append(todo, pieces(r.Off, end(r))...)
+	}
+	blocks := f.files.o.Blocks
+	buf := make([]byte, pieceBytes)
+	const ahead = 4 // pieces on their way
+	for i, r := range todo {
+		for _, next := range todo[i:min(i+ahead, len(todo))] {
+			blocks.Prefetch(base.Version, next.Off, next.Len)
+		}
+		p := buf[:r.Len]
+		if _, err := blocks.ReadAt(ctx, base.Version, p, r.Off); err != nil {
+			return fmt.Errorf("fetch bytes of %s: %w", f.ID(), err)
+		}
+		if _, err := spool.WriteAt(p, r.Off); err != nil {
+			return fmt.Errorf("spool bytes of %s: %w", f.ID(), err)
+		}
+		f.mu.Lock()
+		f.mu.layout.fetched(r.Off, r.Len)
+		f.mu.Unlock()
+	}
+	return nil
+}

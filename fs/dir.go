@@ -1,0 +1,192 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"path"
+	"sync"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"pailfs/fs/tree"
+)
+
+var (
+	_ gofuse.FileReaddirenter = (*dirHandle)(nil)
+	_ gofuse.FileSeekdirer    = (*dirHandle)(nil)
+	_ gofuse.FileLookuper     = (*dirHandle)(nil)
+	_ gofuse.FileReleasedirer = (*dirHandle)(nil)
+	_ gofuse.FileFsyncdirer   = (*dirHandle)(nil)
+)
+
+// dirHandle is an open directory: a listing in name order that is read as far as the kernel asks.
+//
+// Offsets: 1 and 2 are "." and "..", and 2+i is behind the i-th name handed out. The names are kept, so that a seek to
+// an offset goes on behind the same name, whatever came or went in the directory meanwhile: no stable name is skipped
+// or repeated.
+type dirHandle struct {
+	node *node
+
+	mu struct {
+		sync.Mutex
+		ctx    context.Context // of the running listing
+		cancel context.CancelFunc
+		next   func() (tree.Entry, error, bool)
+		stop   func()
+		names  []string   // handed out so far, in order
+		at     int        // offset of the next entry, less one
+		entry  tree.Entry // the last one handed out, for Lookup
+	}
+}
+
+// OpendirHandle opens a directory; the store is asked at the first read.
+func (n *node) OpendirHandle(context.Context, uint32) (gofuse.FileHandle, uint32, syscall.Errno) {
+	return &dirHandle{node: n}, 0, 0
+}
+
+// Readdirent gives the next entry, nil at the end.
+func (d *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Errno) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch d.mu.at {
+	case 0:
+		d.mu.at++
+		return &fuse.DirEntry{Name: ".", Mode: syscall.S_IFDIR, Ino: d.node.StableAttr().Ino, Off: 1}, 0
+	case 1:
+		d.mu.at++
+		return &fuse.DirEntry{Name: "..", Mode: syscall.S_IFDIR, Ino: d.parentIno(), Off: 2}, 0
+	}
+	e, ok, errno := d.nextLocked(ctx)
+	if errno != 0 || !ok {
+		return nil, errno
+	}
+	name := path.Base(e.Path)
+	d.mu.entry = e
+	if i := d.mu.at - 2; i == len(d.mu.names) {
+		d.mu.names = append(d.mu.names, name)
+	}
+	d.mu.at++
+	return &fuse.DirEntry{Name: name, Mode: e.Mode & syscall.S_IFMT, Ino: d.inoOf(name), Off: uint64(d.mu.at)}, 0
+}
+
+func (d *dirHandle) parentIno() uint64 {
+	if _, parent := d.node.Parent(); parent != nil {
+		return parent.StableAttr().Ino
+	}
+	return d.node.StableAttr().Ino
+}
+
+// inoOf is the number of an inode the kernel knows; 0 lets the library say "unknown".
+func (d *dirHandle) inoOf(name string) uint64 {
+	if c := d.node.GetChild(name); c != nil {
+		return c.StableAttr().Ino
+	}
+	return 0
+}
+
+// nextLocked advances the listing, beginning it where needed.
+func (d *dirHandle) nextLocked(ctx context.Context) (e tree.Entry, ok bool, errno syscall.Errno) {
+	own, done := d.node.face.request(ctx, d.node.face.timeout)
+	defer done()
+	if d.mu.next == nil {
+		if errno := d.beginLocked(); errno != 0 {
+			return e, false, errno
+		}
+	}
+	unhook := context.AfterFunc(own, d.mu.cancel) // an interrupt ends the listing; the next call begins it again
+	defer unhook()
+	e, err, ok := d.mu.next()
+	if err != nil {
+		dir, _ := d.node.path()
+		d.endLocked()
+		if cause := context.Cause(own); cause != nil && errors.Is(err, context.Canceled) {
+			err = cause
+		}
+		return e, false, d.node.face.fail("list", dir, err)
+	}
+	return e, ok, 0
+}
+
+// beginLocked starts the listing behind the names that were handed out before the handle's offset.
+func (d *dirHandle) beginLocked() syscall.Errno {
+	dir, ok := d.node.path()
+	if !ok || d.node.isGone() {
+		d.mu.ctx, d.mu.cancel = context.WithCancel(context.Background())
+		d.mu.next = func() (e tree.Entry, err error, ok bool) { return } // a removed directory is empty
+		d.mu.stop = func() {}
+		return 0
+	}
+	d.mu.ctx, d.mu.cancel = context.WithCancel(context.Background())
+	after := ""
+	if i := d.mu.at - 2; i > 0 && i <= len(d.mu.names) {
+		after = d.mu.names[i-1]
+	}
+	d.mu.next, d.mu.stop = iter.Pull2(behind(d.node.face.tree.List(d.mu.ctx, dir), after))
+	return 0
+}
+
+// behind skips the entries of a sorted listing up to and with a name.
+func behind(all iter.Seq2[tree.Entry, error], name string) iter.Seq2[tree.Entry, error] {
+	if name == "" {
+		return all
+	}
+	return func(yield func(tree.Entry, error) bool) {
+		for e, err := range all {
+			if err == nil && path.Base(e.Path) <= name {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func (d *dirHandle) endLocked() {
+	if d.mu.next == nil {
+		return
+	}
+	d.mu.cancel()
+	d.mu.stop()
+	d.mu.next, d.mu.stop, d.mu.cancel = nil, nil, nil
+}
+
+// Seekdir goes to an offset that was handed out before (telldir), or to 0 (rewinddir), which lists anew.
+func (d *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if off > uint64(len(d.mu.names))+2 {
+		return syscall.EINVAL
+	}
+	d.endLocked()
+	if off == 0 {
+		d.mu.names = nil
+	}
+	d.mu.at = int(off)
+	return 0
+}
+
+// Lookup serves READDIRPLUS: the attributes of the entry just handed out, when they are known without a request. An
+// entry that would cost one goes out as a bare name: the kernel asks for it when a program does.
+func (d *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofuse.Inode, syscall.Errno) {
+	d.mu.Lock()
+	e := d.mu.entry
+	d.mu.Unlock()
+	if path.Base(e.Path) != name || !e.Full {
+		return nil, syscall.EAGAIN
+	}
+	return d.node.inode(ctx, name, e, out), 0
+}
+
+// Releasedir ends the handle.
+func (d *dirHandle) Releasedir(context.Context, uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.endLocked()
+}
+
+// Fsyncdir has nothing to do: mkdir, unlink and rename are stored when they return.
+func (d *dirHandle) Fsyncdir(context.Context, uint32) syscall.Errno { return 0 }

@@ -1,0 +1,32 @@
+// Package fs is the face to the kernel: a go-fuse node tree over an account, a bucket or a prefix.
+//
+// It translates and decides nothing: names are tree's, bytes are content's, and an error becomes an errno in errno.go
+// and nowhere else. go-fuse is imported here and in no other package.
+//
+// Called by cmd/pailfs. Calls fs/tree and fs/content; the two do not know each other, and what one must learn of the
+// other passes through here (a rename, an unlink, a size) or through the funcs the command wired between them.
+//
+// # Nodes and names
+//
+// A node stores no key. Its name is its place in go-fuse's tree of inodes, which the bridge keeps right after every
+// rename and unlink; path() walks up from the node. A node that was unlinked or replaced while it was open has no place
+// any more: it is gone, answers stat from what it knew last, and its File lives on until the last handle closes.
+//
+// # One inode, one version
+//
+// The kernel's page cache belongs to an inode, and a handle reads one version of an object. So an inode with open
+// handles never changes its version underneath them: a lookup that finds another version in the store gives a new
+// inode, and an open that finds one answers ESTALE, upon which the kernel looks the name up again and gets that new
+// inode. Without open handles the inode stays and the next open drops its pages (no FOPEN_KEEP_CACHE).
+//
+// # Locks
+//
+// node.mu guards a few words of the node and is held over no call out of the package. dirHandle.mu is held while a page
+// of a listing is fetched: the kernel serialises readdir of a handle anyway. Neither is ever taken inside the other,
+// and both come before every lock of tree and content.
+//
+// # Interrupts
+//
+// A signal reaches the daemon as an interrupt of the request. Go programs send themselves SIGURG all day, shells get
+// SIGCHLD and SIGWINCH; only a signal that is meant to end the caller ends its request (interrupt.go).
+package fs

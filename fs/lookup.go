@@ -1,0 +1,44 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"pailfs/fs/tree"
+)
+
+// Lookup finds a name and gives its inode.
+func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*gofuse.Inode, syscall.Errno) {
+	p, ok := n.childPath(name)
+	if !ok {
+		return nil, syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	e, err := n.face.tree.Lookup(own, p)
+	if err != nil {
+		return nil, n.face.fail("lookup", p, err)
+	}
+	return n.inode(ctx, name, e, out), 0
+}
+
+// inode gives the inode of an entry and fills what the kernel is told. The inode that the kernel has under this name
+// already is used again, unless it is of another type or its open handles read another version.
+func (n *node) inode(ctx context.Context, name string, e tree.Entry, out *fuse.EntryOut) *gofuse.Inode {
+	c := n.child(name)
+	if c == nil || c.isGone() || c.StableAttr().Mode != e.Mode&syscall.S_IFMT || c.staleFor(e) {
+		if c != nil {
+			c.leave()
+		}
+		c = &node{face: n.face}
+		n.NewInode(ctx, c, gofuse.StableAttr{Mode: e.Mode & syscall.S_IFMT})
+	}
+	c.know(e)
+	c.fill(e, c.fileOf(e), &out.Attr)
+	out.SetEntryTimeout(n.face.ttl)
+	out.SetAttrTimeout(n.face.ttl)
+	return c.EmbeddedInode()
+}

@@ -1,0 +1,252 @@
+package fs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"pailfs/fs/content"
+	"pailfs/fs/tree"
+)
+
+const (
+	// fsType is what /proc/mounts shows: fuse.pailfs.
+	fsType = "pailfs"
+	// maxBackground is how many requests the kernel keeps in flight for reading ahead; its default, 12, is less than
+	// one reader needs at 20 ms a request.
+	maxBackground = 256
+	// readAheadKiB lifts the kernel's own readahead, 128 KiB, to one full request of 1 MiB: twice the throughput.
+	// Only root may.
+	readAheadKiB = 1024
+	// maxWrite is the largest request the kernel sends without raising fs.fuse.max_pages_limit.
+	maxWrite = 1 << 20
+	// extraCapabilities: no GETXATTR before each write; readdirplus only where stat follows; truncation in the open
+	// itself; mappings of O_DIRECT handles; concurrent O_DIRECT requests.
+	extraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ATOMIC_O_TRUNC |
+		fuse.CAP_DIRECT_IO_ALLOW_MMAP | fuse.CAP_ASYNC_DIO
+)
+
+// Options say what to mount where.
+type Options struct {
+	Tree  *tree.Tree
+	Files *content.Files
+	// Mountpoint is an existing directory.
+	Mountpoint string
+	// Source is shown by df and /proc/mounts. It holds no secret.
+	Source string
+	// ReadOnly refuses every change in the kernel.
+	ReadOnly bool
+	// AllowOther lets users other than the mounting one in; permissions are checked by the kernel always.
+	AllowOther bool
+	// MountOptions are generic ones: nosuid, nodev, noexec and their opposites.
+	MountOptions []string
+	// TTL is how long the kernel trusts names and attributes.
+	TTL time.Duration
+	// Timeout bounds an operation that asks the store; 0 means the store's calls alone are bounded.
+	Timeout time.Duration
+	Log     *slog.Logger
+	// Debug logs every request of the kernel.
+	Debug bool
+}
+
+// Server is a mount that answers.
+type Server struct {
+	fuse       *fuse.Server
+	mountpoint string
+}
+
+// Errors that CheckMountpoint and Mount give for what a user can mend.
+var (
+	ErrNoMountpoint = errors.New("the mount point does not exist")
+	ErrNotDirectory = errors.New("the mount point is not a directory")
+	ErrNotEmpty     = errors.New("the mount point is not empty")
+	ErrMounted      = errors.New("something is mounted there already")
+	ErrNoFuse       = errors.New("this host has no /dev/fuse")
+	ErrNoPermission = errors.New("no permission to mount")
+)
+
+// CheckMountpoint says whether a file system can be mounted on a directory. A dead mount of a killed daemon is no
+// obstacle: Mount removes it.
+func CheckMountpoint(path string) error {
+	if dead(path) {
+		return nil
+	}
+	fi, err := os.Stat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return ErrNoMountpoint
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	case err != nil:
+		return err
+	case !fi.IsDir():
+		return ErrNotDirectory
+	}
+	if mounted, err := mountinfo.Mounted(path); err != nil {
+		return fmt.Errorf("read the mount table: %w", err)
+	} else if mounted {
+		return ErrMounted
+	}
+	names, err := readSome(path)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	}
+	if len(names) > 0 {
+		return ErrNotEmpty
+	}
+	return nil
+}
+
+func readSome(path string) ([]string, error) {
+	d, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	names, _ := d.Readdirnames(1) // io.EOF: empty
+	return names, nil
+}
+
+// dead says whether a mount's daemon is gone: the kernel answers ENOTCONN for it.
+func dead(path string) bool {
+	var st unix.Stat_t
+	return errors.Is(unix.Stat(path, &st), unix.ENOTCONN)
+}
+
+// CleanDead removes the dead mount of a killed daemon, if there is one.
+func CleanDead(path string) (cleaned bool, err error) {
+	if !dead(path) {
+		return false, nil
+	}
+	if err := unix.Unmount(path, unix.MNT_DETACH); err == nil {
+		return true, nil
+	} else if os.Geteuid() == 0 {
+		return false, fmt.Errorf("remove the dead mount: %w", err)
+	}
+	if err := fusermountLazy(path); err != nil {
+		return false, fmt.Errorf("remove the dead mount: %w", err)
+	}
+	return true, nil
+}
+
+// Mount mounts and returns when the kernel answers. The caller has set the process's umask to 0: modes come from the
+// kernel with the caller's umask applied.
+func Mount(ctx context.Context, o Options) (*Server, error) {
+	if cleaned, err := CleanDead(o.Mountpoint); err != nil {
+		return nil, err
+	} else if cleaned {
+		o.Log.Info("removed the dead mount of a daemon that is gone", "mountpoint", o.Mountpoint)
+	}
+	if _, err := os.Stat("/dev/fuse"); errors.Is(err, os.ErrNotExist) {
+		return nil, ErrNoFuse
+	}
+	root := &node{face: &face{tree: o.Tree, files: o.Files, log: o.Log, ttl: o.TTL, timeout: o.Timeout}}
+	own, cancel := root.face.request(ctx, o.Timeout)
+	defer cancel()
+	e, err := o.Tree.Lookup(own, "")
+	if err != nil {
+		return nil, err
+	}
+	root.know(e)
+	options := mountOptions(o)
+	server, err := gofuse.Mount(o.Mountpoint, root, &gofuse.Options{
+		MountOptions:    options,
+		NullPermissions: true, // mode 0 is a mode
+		NegativeTimeout: &o.TTL,
+		EntryTimeout:    &o.TTL,
+		AttrTimeout:     &o.TTL,
+		RootStableAttr:  &gofuse.StableAttr{Ino: 1, Mode: syscall.S_IFDIR},
+		Logger:          options.Logger,
+	})
+	if err != nil {
+		return nil, mountError(err)
+	}
+	if err := raiseReadAhead(o.Mountpoint); err != nil {
+		o.Log.Debug("the kernel's readahead stays at its default", "err", err)
+	}
+	return &Server{fuse: server, mountpoint: o.Mountpoint}, nil
+}
+
+func mountOptions(o Options) fuse.MountOptions {
+	options := []string{"default_permissions"}
+	var flags uintptr = syscall.MS_NOSUID | syscall.MS_NODEV
+	if o.ReadOnly {
+		flags |= syscall.MS_RDONLY
+	}
+	for _, m := range o.MountOptions {
+		if !slices.Contains(options, m) {
+			options = append(options, m)
+		}
+	}
+	level := slog.LevelWarn
+	if o.Debug { // the library has one logger for its warnings and for a line a request
+		level = slog.LevelDebug
+	}
+	direct := os.Geteuid() == 0
+	if o.ReadOnly && !direct {
+		options = append(options, "ro")
+	}
+	return fuse.MountOptions{
+		Name:              fsType,
+		FsName:            strings.ReplaceAll(o.Source, ",", "_"),
+		AllowOther:        o.AllowOther,
+		Options:           options,
+		DirectMountStrict: direct, // root needs no fusermount3
+		DirectMountFlags:  flags,
+		MaxBackground:     maxBackground,
+		MaxWrite:          maxWrite,
+		DisableSplice:     true, // answers are vectors over cached blocks; a pipe would only be taken and dropped
+		DisableXAttrs:     true, // GNU ls -l would ask two a file; with ENOSYS the kernel stops asking
+		ExtraCapabilities: extraCapabilities,
+		Debug:             o.Debug,
+		Logger:            slog.NewLogLogger(o.Log.Handler(), level),
+	}
+}
+
+// mountError names what a user can mend.
+func mountError(err error) error {
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	case errors.Is(err, unix.ENOENT), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		return fmt.Errorf("%w: %w", ErrNoFuse, err)
+	case strings.Contains(err.Error(), "fusermount"): // the helper speaks in text alone
+		return fmt.Errorf("%w: %w", ErrNoPermission, err)
+	}
+	return err
+}
+
+// raiseReadAhead writes the mount's read_ahead_kb.
+func raiseReadAhead(mountpoint string) error {
+	var st unix.Stat_t
+	if err := unix.Stat(mountpoint, &st); err != nil {
+		return err
+	}
+	name := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+	return os.WriteFile(name, []byte(fmt.Sprint(readAheadKiB)), 0)
+}
+
+// Wait returns when the file system is unmounted, by whoever.
+func (s *Server) Wait() { s.fuse.Wait() }
+
+// Unmount unmounts; EBUSY while a program uses it.
+func (s *Server) Unmount() error { return s.fuse.Unmount() }
+
+// Detach unmounts lazily: the name goes at once, the connection when the last program has let go.
+func (s *Server) Detach() error {
+	if err := unix.Unmount(s.mountpoint, unix.MNT_DETACH); err == nil || os.Geteuid() == 0 {
+		return err
+	}
+	return fusermountLazy(s.mountpoint)
+}

@@ -1,0 +1,146 @@
+package fs
+
+import (
+	"context"
+	"syscall"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fs"
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"pailfs/fs/content"
+	"pailfs/fs/tree"
+)
+
+// Open opens a file. It asks the store when what is known of the name is older than the TTL (close-to-open).
+func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint32, syscall.Errno) {
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	h, keep, errno := n.open(own, flags)
+	if errno != 0 {
+		return nil, 0, errno
+	}
+	if flags&syscall.O_TRUNC != 0 && h.writes {
+		h.beforeChange(own)
+		if err := h.file.Truncate(own, 0); err != nil {
+			h.close(own)
+			return nil, 0, n.face.fail("truncate at open", h.path(), err)
+		}
+		n.dropSetID(own)
+	}
+	return h, openFlags(flags, keep), 0
+}
+
+// openFlags are the kernel's: its page cache is kept while the version stands (AUTO_INVAL_DATA drops it when size or
+// mtime change meanwhile), and bypassed where the program asked for that.
+func openFlags(flags uint32, keep bool) uint32 {
+	switch {
+	case flags&syscall.O_DIRECT != 0:
+		return fuse.FOPEN_DIRECT_IO
+	case keep:
+		return fuse.FOPEN_KEEP_CACHE
+	}
+	return 0
+}
+
+// open makes a handle. keep says that the kernel may keep the pages it has of this inode.
+func (n *node) open(ctx context.Context, flags uint32) (h *handle, keep bool, errno syscall.Errno) {
+	p, named := n.path()
+	if !named || n.isGone() {
+		return n.openGone(flags)
+	}
+	e, err := n.face.tree.Lookup(ctx, p)
+	if err != nil {
+		return nil, false, n.face.fail("open", p, err)
+	}
+	switch e.Mode & syscall.S_IFMT {
+	case syscall.S_IFREG:
+	case syscall.S_IFDIR:
+		return nil, false, syscall.EISDIR
+	default: // the object became another type of file since the kernel looked it up
+		return nil, false, syscall.ESTALE
+	}
+	if n.staleFor(e) {
+		return nil, false, syscall.ESTALE // the kernel looks the name up again and gets an inode of its own
+	}
+	mode := content.Read
+	if writable(flags) {
+		mode = content.Write
+	}
+	var base *content.Base
+	if !e.Pending {
+		base = &content.Base{Version: versionOf(e), Seen: e.Seen}
+	}
+	file, err := n.face.files.Open(idOf(e), base, mode)
+	if err != nil {
+		return nil, false, n.face.fail("open", p, err)
+	}
+	n.know(e)
+	h, keep = n.attach(file, flags)
+	return h, keep, 0
+}
+
+// openGone reopens a file that lost its name but is still open elsewhere (/proc/PID/fd/N).
+func (n *node) openGone(flags uint32) (*handle, bool, syscall.Errno) {
+	file := n.openFile()
+	if file == nil {
+		return nil, false, syscall.ESTALE
+	}
+	file.Hold()
+	h, keep := n.attach(file, flags)
+	return h, keep, 0
+}
+
+// staleFor says whether the entry is another version than the one that open handles of this inode read.
+func (n *node) staleFor(e tree.Entry) bool {
+	file := n.openFile()
+	if file == nil {
+		return false
+	}
+	st := file.Stat()
+	return !st.Dirty && !e.Pending && st.Version != versionOf(e)
+}
+
+// attach makes the handle and counts it; the node's File is the one its handles share.
+func (n *node) attach(file *content.File, flags uint32) (h *handle, keep bool) {
+	h = &handle{node: n, file: file, reader: file.Handle(), writes: writable(flags)}
+	st := file.Stat()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	// With handles open the pages are those of their File, which is this one. Without, they are of the version that
+	// the last close left behind.
+	keep = n.mu.opens > 0 && n.mu.file == file || !st.Dirty && n.mu.pages == st.Version
+	n.mu.opens++
+	n.mu.file = file
+	n.mu.pages = st.Version
+	return h, keep
+}
+
+// detach takes a handle off the node. A clean File leaves its version as that of the kernel's pages.
+func (n *node) detach(file *content.File) {
+	st := file.Stat()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.opens--
+	if n.mu.opens > 0 {
+		return
+	}
+	if n.mu.file == file {
+		n.mu.pages = st.Version
+		if st.Dirty {
+			n.mu.pages.ETag = ""
+		}
+	}
+	n.mu.file = nil
+}
+
+// dropSetID takes setuid and setgid away from a file that is being written (write(2), HANDLE_KILLPRIV_V2).
+func (n *node) dropSetID(ctx context.Context) {
+	e := n.known()
+	if cleared := withoutSetID(e.Mode); cleared != e.Mode&07777 {
+		if _, errno := n.change(ctx, e, tree.Change{Mode: &cleared}); errno != 0 {
+			n.face.log.Warn("setuid and setgid stay on a written file", "path", e.Path, "errno", errno.Error())
+		}
+	}
+}
+
+func writable(flags uint32) bool { return flags&syscall.O_ACCMODE != syscall.O_RDONLY }

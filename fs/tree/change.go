@@ -1,0 +1,424 @@
+package tree
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"pailfs/s3client"
+)
+
+const (
+	// headersFor is how long Headers may ask the store for the headers of an object that it does not remember.
+	headersFor = 30 * time.Second
+	// maxTarget is the longest target of a symbolic link (PATH_MAX).
+	maxTarget = 4096
+)
+
+// Create makes a file that is not stored yet: no request. It stays Pending until Stored, Unlink or Discard. The caller
+// knows that the name is free.
+func (t *Tree) Create(path string, a Attr) (Entry, error) {
+	if err := t.mayMake("create", path); err != nil {
+		return Entry{}, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, state := t.knownLocked(path); state == Found {
+		return Entry{}, fmt.Errorf("create %s: %w", path, ErrExists)
+	}
+	e := t.newEntry(path, typeRegular|a.Mode&permMask, a)
+	e.Pending = true
+	t.changeLocked(path, &change{kind: pending, it: e, known: true})
+	return e, nil
+}
+
+// mayMake says whether something can be made under a path.
+func (t *Tree) mayMake(what, path string) error {
+	_, key, err := t.space.locate(path)
+	switch {
+	case t.o.ReadOnly:
+		err = ErrReadOnly
+	case err != nil:
+	case path == "":
+		err = ErrExists
+	case t.space.top(path):
+		err = ErrNotPermitted // beside the buckets
+	case len(dirKey(key)) > maxKey && what == "make directory":
+		err = ErrNameTooLong
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, path, err)
+	}
+	return nil
+}
+
+func (t *Tree) newEntry(path string, mode uint32, a Attr) Entry {
+	bucket, key, _ := t.space.locate(path)
+	now := t.o.Now()
+	return Entry{Path: path, Bucket: bucket, Key: key, Mode: mode, UID: a.UID, GID: a.GID, Full: true,
+		Mtime: now, Ctime: now, Atime: now, Seen: now}
+}
+
+// changeLocked records a change in the overlay and in what is remembered of the directory.
+func (t *Tree) changeLocked(path string, c *change) {
+	c.at = t.o.Now()
+	dir, name := split(path)
+	_, _, was := t.entries.Get(dir, name)
+	t.mu.overlay.set(path, c)
+	if c.live() {
+		t.entries.Put(dir, name, c.it)
+	} else {
+		t.entries.Remove(dir, name)
+		t.entries.Absent(dir, name)
+	}
+	if d, ok := t.mu.dirs.Peek(dir); ok && was != c.live() {
+		if c.live() {
+			d.names++
+		} else {
+			d.names--
+		}
+	}
+}
+
+// absent makes sure that a name is free, with a request only when it is not known.
+func (t *Tree) absent(ctx context.Context, what, path string) error {
+	_, err := t.lookup(ctx, path, false)
+	switch {
+	case err == nil:
+		return fmt.Errorf("%s %s: %w", what, path, ErrExists)
+	case errors.Is(err, ErrNotFound):
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", what, path, err)
+}
+
+// Mkdir makes a directory: its marker, an empty object with a slash at the key's end; in an account's root a bucket.
+// The new directory is known to be empty.
+func (t *Tree) Mkdir(ctx context.Context, path string, a Attr) (Entry, error) {
+	if t.space.top(path) && path != "" {
+		return t.makeBucket(ctx, path)
+	}
+	if err := t.mayMake("make directory", path); err != nil {
+		return Entry{}, err
+	}
+	if err := t.absent(ctx, "make directory", path); err != nil {
+		return Entry{}, err
+	}
+	e := t.newEntry(path, typeDir|a.Mode&permMask, a)
+	e, err := t.putMarker(ctx, e, nil)
+	if err != nil {
+		return Entry{}, fmt.Errorf("make directory %s: %w", path, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.entries.Begin(path).Done()
+	t.dirLocked(path).names = 0
+	return e, nil
+}
+
+// putMarker stores a directory's marker with the entry's attributes.
+func (t *Tree) putMarker(ctx context.Context, e Entry, foreign *s3client.Headers) (Entry, error) {
+	h := buildHeaders(&e, foreign)
+	key := dirKey(e.Key)
+	o, err := t.o.Store.Put(ctx, s3client.PutRequest{Bucket: e.Bucket, Key: key, Headers: h, Body: bytes.NewReader(nil)})
+	if err != nil {
+		t.forget(e.Path)
+		return Entry{}, err
+	}
+	o.Bucket, o.Key, o.Headers = e.Bucket, key, &h
+	e.Modified, e.Full = o.Modified, true
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rememberLocked(e.Bucket, key, &o)
+	t.markLocked(e.Path, &o)
+	t.changeLocked(e.Path, &change{kind: put, it: e, ver: versionOf(&o), foreign: r.foreign, known: true})
+	return e, nil
+}
+
+// Mknod makes a file of any type. A regular one is Create; the others are empty objects with their type in the mode.
+func (t *Tree) Mknod(ctx context.Context, path string, a Attr, rdev uint32) (Entry, error) {
+	kind := a.Mode & typeMask
+	switch kind {
+	case 0, typeRegular:
+		return t.Create(path, a)
+	case typeFifo, typeSocket, typeChar, typeBlock:
+	default:
+		return Entry{}, fmt.Errorf("make node %s: %w", path, ErrInvalid)
+	}
+	return t.putSpecial(ctx, "make node", path, kind|a.Mode&permMask, a, rdev, nil)
+}
+
+// Symlink makes a symbolic link: an object whose body is the target and whose mode says that it is a link.
+func (t *Tree) Symlink(ctx context.Context, path, target string, a Attr) (Entry, error) {
+	if target == "" || len(target) > maxTarget || strings.ContainsRune(target, 0) {
+		return Entry{}, fmt.Errorf("link %s: target: %w", path, ErrInvalid)
+	}
+	return t.putSpecial(ctx, "link", path, typeLink|0o777, a, 0, []byte(target))
+}
+
+func (t *Tree) putSpecial(ctx context.Context, what, path string, mode uint32, a Attr, rdev uint32, body []byte) (Entry, error) {
+	if err := t.mayMake(what, path); err != nil {
+		return Entry{}, err
+	}
+	if err := t.absent(ctx, what, path); err != nil {
+		return Entry{}, err
+	}
+	e := t.newEntry(path, mode, a)
+	e.Rdev, e.Size = rdev, int64(len(body))
+	h := buildHeaders(&e, nil)
+	o, err := t.o.Store.Put(ctx, s3client.PutRequest{Bucket: e.Bucket, Key: e.Key, Headers: h, Body: bytes.NewReader(body), Size: e.Size})
+	if err != nil {
+		t.forget(path)
+		return Entry{}, fmt.Errorf("%s %s: %w", what, path, err)
+	}
+	o.Size, o.Headers = e.Size, &h
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.storedLocked(e, &o), nil
+}
+
+// storedLocked records that an entry is now the object o; o.Headers are those it was sent with, nil if unknown.
+func (t *Tree) storedLocked(e Entry, o *s3client.Object) Entry {
+	o.Bucket, o.Key = e.Bucket, e.Key
+	e.ETag, e.Modified, e.Pending, e.Seen = o.ETag, o.Modified, false, t.o.Now()
+	if e.Mode&typeMask != typeLink {
+		e.Size = o.Size
+	}
+	c := &change{kind: put, it: e, ver: versionOf(o)}
+	if o.Headers != nil {
+		c.foreign, c.known = t.rememberLocked(e.Bucket, e.Key, o).foreign, true
+	}
+	t.changeLocked(e.Path, c)
+	return e
+}
+
+// Readlink is a symbolic link's target: a GET of the object unless the metadata has it.
+func (t *Tree) Readlink(ctx context.Context, path string) (string, error) {
+	e, err := t.Lookup(ctx, path)
+	if err != nil {
+		return "", err
+	}
+	if e.Mode&typeMask != typeLink {
+		return "", fmt.Errorf("read link %s: %w", path, ErrInvalid)
+	}
+	t.mu.Lock()
+	r, ok := t.mu.versions.Get(e.Bucket + "/" + e.Key)
+	t.mu.Unlock()
+	if ok && r.ver.etag == e.ETag && r.attr.link != nil {
+		return *r.attr.link, nil
+	}
+	if e.Size > maxTarget {
+		return "", fmt.Errorf("read link %s: target of %d bytes: %w", path, e.Size, ErrInvalid)
+	}
+	target, err := t.readSmall(ctx, e)
+	if err != nil {
+		return "", fmt.Errorf("read link %s: %w", path, err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if ok {
+		with := *r
+		with.attr.link, with.attr.isLink = &target, true
+		if now, there := t.mu.versions.Peek(e.Bucket + "/" + e.Key); there && now == r {
+			t.mu.versions.Add(e.Bucket+"/"+e.Key, &with)
+		}
+	}
+	return target, nil
+}
+
+func (t *Tree) readSmall(ctx context.Context, e Entry) (string, error) {
+	body, _, err := t.o.Store.Get(ctx, s3client.GetRequest{Bucket: e.Bucket, Key: e.Key, ETag: e.ETag})
+	if err != nil {
+		return "", err
+	}
+	p, err := io.ReadAll(io.LimitReader(body, maxTarget+1))
+	if closeErr := body.Close(); err == nil {
+		err = closeErr
+	}
+	if len(p) > maxTarget {
+		err = ErrInvalid
+	}
+	return strings.TrimRight(string(p), "\x00"), err
+}
+
+// Unlink deletes a file: one DELETE, none for what is not stored. A directory that would vanish with its last
+// file gets a marker first.
+func (t *Tree) Unlink(ctx context.Context, path string) error {
+	if t.o.ReadOnly {
+		return fmt.Errorf("unlink %s: %w", path, ErrReadOnly)
+	}
+	e, err := t.lookup(ctx, path, false)
+	if err != nil {
+		return fmt.Errorf("unlink: %w", err)
+	}
+	if e.IsDir() {
+		return fmt.Errorf("unlink %s: %w", path, ErrIsDir)
+	}
+	if e.Pending {
+		t.mu.Lock()
+		t.changeLocked(path, &change{kind: gone, it: e})
+		t.mu.Unlock()
+		return nil
+	}
+	dir, name := split(path)
+	if err := t.keepDir(ctx, dir, name); err != nil {
+		return fmt.Errorf("unlink %s: keep its directory: %w", path, err)
+	}
+	if err := t.o.Store.Delete(ctx, e.Bucket, e.Key); err != nil {
+		t.forget(path)
+		return fmt.Errorf("unlink %s: %w", path, err)
+	}
+	t.removedEntry(e)
+	if err := t.keepDir(ctx, dir, ""); err != nil {
+		return fmt.Errorf("unlink %s: keep its directory: %w", path, err)
+	}
+	return nil
+}
+
+// removedEntry records that an entry's object was deleted.
+func (t *Tree) removedEntry(e Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.removedLocked(e)
+}
+
+func (t *Tree) removedLocked(e Entry) {
+	t.mu.versions.Remove(e.Bucket + "/" + e.Key)
+	t.changeLocked(e.Path, &change{kind: gone, it: e, ver: version{e.ETag, e.Modified, e.Size}})
+}
+
+// keepDir writes the marker of a directory that has none when nothing but the name last is in it (as its latest listing
+// said), so that it outlives that name. Nothing is done where the directory is not known wholly.
+func (t *Tree) keepDir(ctx context.Context, dir, last string) error {
+	if t.space.top(dir) || !t.onlyHas(dir, last) {
+		return nil
+	}
+	e := t.plainDir(dir)
+	marker, err := t.findMarker(ctx, e)
+	if err != nil {
+		return err
+	}
+	if marker != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.markLocked(dir, marker)
+		return nil
+	}
+	now := t.o.Now()
+	e.Mtime, e.Ctime, e.Atime = now, now, now
+	_, err = t.putMarker(ctx, e, nil)
+	return err
+}
+
+// onlyHas says whether a directory without a known marker has no name but last.
+func (t *Tree) onlyHas(dir, last string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d, ok := t.mu.dirs.Peek(dir)
+	if !ok || d.marker != nil || d.names > 8 { // names is near enough to spare large directories the copying
+		return false
+	}
+	if c := t.mu.overlay.get(dir, t.o.Now()); c != nil && (c.kind == gone || c.ver.etag != "") {
+		return false
+	}
+	all, ok := t.entries.All(dir)
+	return ok && (len(all) == 0 || len(all) == 1 && all[0].Name == last)
+}
+
+// Rmdir deletes an empty directory; in an account's root a bucket.
+func (t *Tree) Rmdir(ctx context.Context, path string) error {
+	if t.o.ReadOnly {
+		return fmt.Errorf("remove directory %s: %w", path, ErrReadOnly)
+	}
+	if path == "" {
+		return fmt.Errorf("remove directory: the root: %w", ErrBusy)
+	}
+	if t.space.top(path) {
+		return t.removeBucket(ctx, path)
+	}
+	e, err := t.lookup(ctx, path, false)
+	if err != nil {
+		return fmt.Errorf("remove directory: %w", err)
+	}
+	if !e.IsDir() {
+		return fmt.Errorf("remove directory %s: %w", path, ErrNotDir)
+	}
+	marker, err := t.checkEmpty(ctx, e)
+	if err != nil {
+		return fmt.Errorf("remove directory %s: %w", path, err)
+	}
+	dir, name := split(path)
+	if err := t.keepDir(ctx, dir, name); err != nil {
+		return fmt.Errorf("remove directory %s: keep its directory: %w", path, err)
+	}
+	if err := t.deleteMarkers(ctx, e); err != nil {
+		t.forget(path)
+		return fmt.Errorf("remove directory %s: %w", path, err)
+	}
+	t.removedDir(e, marker)
+	if err := t.keepDir(ctx, dir, ""); err != nil {
+		return fmt.Errorf("remove directory %s: keep its directory: %w", path, err)
+	}
+	return nil
+}
+
+// checkEmpty is ErrNotEmpty when something lives in a directory; otherwise its marker as listed.
+func (t *Tree) checkEmpty(ctx context.Context, e Entry) (*s3client.Object, error) {
+	t.mu.Lock()
+	living := t.mu.overlay.living(e.Path)
+	t.mu.Unlock()
+	if living {
+		return nil, ErrNotEmpty
+	}
+	live, marker, err := t.firstLive(ctx, e.Bucket, e.Key, e.Path)
+	if err != nil {
+		return nil, err
+	}
+	if live != "" {
+		return nil, fmt.Errorf("%w: it has %q", ErrNotEmpty, live)
+	}
+	return marker, nil
+}
+
+// deleteMarkers deletes what makes an empty directory one: "dir/", and "dir" where that is a marker too.
+func (t *Tree) deleteMarkers(ctx context.Context, e Entry) error {
+	if err := t.o.Store.Delete(ctx, e.Bucket, dirKey(e.Key)); err != nil {
+		return err
+	}
+	t.mu.Lock()
+	d, ok := t.mu.dirs.Peek(e.Path)
+	slashless := ok && d.slashless
+	t.mu.Unlock()
+	if !slashless {
+		return nil
+	}
+	return t.o.Store.Delete(ctx, e.Bucket, e.Key)
+}
+
+// removedDir records that a directory is gone. marker is the one last seen, if any.
+func (t *Tree) removedDir(e Entry, marker *s3client.Object) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ver := versionOf(marker)
+	if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.kind == put && c.ver.modified.After(ver.modified) {
+		ver = c.ver
+	}
+	t.mu.versions.Remove(e.Bucket + "/" + dirKey(e.Key))
+	t.entries.Forget(e.Path)
+	t.mu.dirs.Remove(e.Path)
+	t.changeLocked(e.Path, &change{kind: gone, it: e, ver: ver})
+}
+
+// copyOnce is the Copy of a tree that was given none: one request.
+func (t *Tree) copyOnce(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error) {
+	o, err := t.o.Store.Copy(ctx, s3client.CopyRequest{SrcBucket: src.Bucket, SrcKey: src.Key, SrcETag: src.ETag,
+		SrcSize: src.Size, Bucket: bucket, Key: key, Headers: h})
+	if o.Size == 0 {
+		o.Size = src.Size
+	}
+	return o, err
+}

@@ -1,0 +1,425 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"pailfs/s3client"
+	"pailfs/s3client/s3mem"
+)
+
+// node is a name of the model.
+type node struct {
+	dir     bool
+	marked  bool // a directory that stays when it is empty
+	body    string
+	mode    uint32
+	pending bool
+	foreign bool // made by the other client: it has no attributes
+}
+
+// model is a mount as a naive map, driven side by side with a tree.
+type model struct {
+	*rapid.T
+	r      *rig
+	full   bool
+	others bool
+	nodes  map[string]*node
+	serial int
+}
+
+func (m *model) universe() (paths []string) {
+	names := []string{"a", "a-", "b"}
+	for _, x := range names {
+		paths = append(paths, x)
+		for _, y := range names {
+			paths = append(paths, x+"/"+y)
+			for _, z := range names {
+				paths = append(paths, x+"/"+y+"/"+z)
+			}
+		}
+	}
+	return paths
+}
+
+func (m *model) pick(label string) string { return rapid.SampledFrom(m.universe()).Draw(m.T, label) }
+
+func (m *model) children(dir string) (names []string) {
+	for p := range m.nodes {
+		if d, n := split(p); d == dir && p != "" {
+			names = append(names, n)
+		}
+	}
+	sort.Strings(names)
+	return names
+}
+
+func (m *model) isDir(p string) bool { return p == "" || m.nodes[p] != nil && m.nodes[p].dir }
+
+func (m *model) hasPending(dir string) bool {
+	for p, n := range m.nodes {
+		if under(p, dir) && n.pending {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *model) expect(what string, err, want error) bool {
+	if !errors.Is(err, want) || want == nil && err != nil {
+		m.Fatalf("%s: %v, want %v", what, err, want)
+	}
+	return err == nil
+}
+
+// emptied follows what became of a directory whose last name went: one without a marker may stay or go.
+func (m *model) emptied(dir string) {
+	for ; dir != ""; dir, _ = split(dir) {
+		n := m.nodes[dir]
+		if n == nil || len(m.children(dir)) > 0 {
+			return
+		}
+		if _, ok := m.r.mem.Object(bkt, dir+"/"); ok {
+			n.marked = true
+			return
+		}
+		if n.marked {
+			m.Fatalf("the marker of %s is gone", dir)
+		}
+		delete(m.nodes, dir)
+	}
+}
+
+func (m *model) body() string {
+	m.serial++
+	return strings.Repeat("x", m.serial%7) + fmt.Sprint(m.serial)
+}
+
+// ready says whether the parent is there, as the kernel has made sure of.
+func (m *model) ready(p string) bool {
+	dir, _ := split(p)
+	return m.isDir(dir)
+}
+
+func (m *model) create(p string) {
+	n := m.nodes[p]
+	if !m.ready(p) || n != nil {
+		return
+	}
+	_, err := m.r.tree.Lookup(m.r.ctx, p)
+	m.expect("lookup "+p, err, ErrNotFound)
+	_, err = m.r.tree.Create(p, Attr{Mode: 0o600, UID: 1, GID: 2})
+	m.expect("create "+p, err, nil)
+	m.nodes[p] = &node{mode: 0o100600, pending: true}
+}
+
+func (m *model) write(p string) {
+	n := m.nodes[p]
+	if n == nil || n.dir {
+		return
+	}
+	if !n.pending {
+		_, err := m.r.tree.Complete(m.r.ctx, p)
+		m.expect("complete "+p, err, nil)
+		m.r.tree.Written(p, m.r.clock.Now())
+	}
+	n.body, n.pending, n.foreign = m.body(), false, false
+	m.put(p, p, n)
+}
+
+func (m *model) put(headersOf, p string, n *node) s3client.Object {
+	h := m.r.tree.Headers(bkt, headersOf)
+	o, err := m.r.mem.Put(m.r.ctx, s3client.PutRequest{Bucket: bkt, Key: p, Headers: h, Body: strings.NewReader(n.body), Size: int64(len(n.body))})
+	m.expect("put "+p, err, nil)
+	o.Headers = &h
+	m.r.tree.Stored(bkt, p, o)
+	return o
+}
+
+func (m *model) chmod(p string, mode uint32) {
+	n := m.nodes[p]
+	if n == nil || n.dir {
+		return
+	}
+	_, err := m.r.tree.SetAttr(m.r.ctx, p, Change{Mode: &mode})
+	m.expect("chmod "+p, err, nil)
+	n.mode, n.foreign = 0o100000|mode, false
+}
+
+func (m *model) unlink(p string) {
+	n := m.nodes[p]
+	want := error(nil)
+	switch {
+	case n == nil:
+		want = ErrNotFound
+	case n.dir:
+		want = ErrIsDir
+	}
+	if m.expect("unlink "+p, m.r.tree.Unlink(m.r.ctx, p), want) {
+		delete(m.nodes, p)
+		dir, _ := split(p)
+		m.emptied(dir)
+	}
+}
+
+func (m *model) mkdir(p string) {
+	if !m.ready(p) {
+		return
+	}
+	want := error(nil)
+	if m.nodes[p] != nil {
+		want = ErrExists
+	}
+	_, err := m.r.tree.Mkdir(m.r.ctx, p, Attr{Mode: 0o700})
+	if m.expect("mkdir "+p, err, want) {
+		m.nodes[p] = &node{dir: true, marked: true, mode: 0o40700}
+	}
+}
+
+func (m *model) rmdir(p string) {
+	n := m.nodes[p]
+	want := error(nil)
+	switch {
+	case n == nil:
+		want = ErrNotFound
+	case !n.dir:
+		want = ErrNotDir
+	case len(m.children(p)) > 0:
+		want = ErrNotEmpty
+	}
+	if m.expect("rmdir "+p, m.r.tree.Rmdir(m.r.ctx, p), want) {
+		delete(m.nodes, p)
+		dir, _ := split(p)
+		m.emptied(dir)
+	}
+}
+
+func (m *model) rename(from, to string) {
+	src, dst := m.nodes[from], m.nodes[to]
+	if !m.ready(to) && !under(to, from) {
+		return
+	}
+	want := error(nil)
+	switch {
+	case under(to, from):
+		want = ErrInvalid
+	case src == nil:
+		want = ErrNotFound
+	case from == to:
+	case dst != nil && src.dir && !dst.dir:
+		want = ErrNotDir
+	case dst != nil && !src.dir && dst.dir:
+		want = ErrIsDir
+	case dst != nil && dst.dir && len(m.children(to)) > 0:
+		want = ErrNotEmpty
+	case src.dir && m.hasPending(from):
+		want = ErrBusy
+	case src.pending:
+		m.renamePending(from, to)
+		return
+	}
+	if dst != nil && dst.pending && want == nil && from != to {
+		return // content detaches it first
+	}
+	if !m.expect("rename "+from+" to "+to, m.r.tree.Rename(m.r.ctx, from, to, false, nil), want) || from == to {
+		return
+	}
+	moved := map[string]*node{to: src}
+	for p, n := range m.nodes {
+		if under(p, from) {
+			moved[to+p[len(from):]] = n
+		}
+	}
+	for p := range m.nodes {
+		if p == from || under(p, from) {
+			delete(m.nodes, p)
+		}
+	}
+	if dst != nil && dst.dir {
+		src.marked = src.marked || dst.marked
+	}
+	for p, n := range moved {
+		m.nodes[p] = n
+	}
+	if src.dir {
+		m.emptied(to)
+	}
+	dir, _ := split(from)
+	m.emptied(dir)
+}
+
+func (m *model) renamePending(from, to string) {
+	n := m.nodes[from]
+	if d := m.nodes[to]; d != nil && d.pending {
+		return
+	}
+	done := m.r.tree.Moving(from, to)
+	n.body, n.pending = m.body(), false
+	o := m.put(to, to, n)
+	m.r.tree.Renamed(from, to, o)
+	done()
+	delete(m.nodes, from)
+	m.nodes[to] = n
+	dir, _ := split(from)
+	m.emptied(dir)
+}
+
+// foreignPut and foreignRemove are the other client's; time passes, so that this mount can know.
+func (m *model) foreignPut(p string) {
+	for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
+		if n := m.nodes[dir]; n != nil && !n.dir {
+			return
+		}
+	}
+	if n := m.nodes[p]; n != nil && (n.dir || n.pending) {
+		return
+	}
+	m.r.clock.add(2 * time.Second)
+	body := m.body()
+	m.r.mem.PutBytes(bkt, p, []byte(body), s3client.Headers{})
+	m.nodes[p] = &node{body: body, mode: 0o100644, foreign: true}
+	for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
+		if m.nodes[dir] == nil {
+			m.nodes[dir] = &node{dir: true, mode: 0o40755}
+		}
+	}
+	m.r.clock.add(time.Minute)
+}
+
+func (m *model) foreignRemove(p string) {
+	n := m.nodes[p]
+	if n == nil || n.dir || n.pending {
+		return
+	}
+	m.r.mem.Remove(bkt, p)
+	delete(m.nodes, p)
+	for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
+		if len(m.children(dir)) > 0 || m.nodes[dir].marked {
+			break
+		}
+		delete(m.nodes, dir)
+	}
+	m.r.clock.add(time.Minute)
+}
+
+func (m *model) compare(after string) {
+	r := m.r
+	for _, p := range m.universe() {
+		n := m.nodes[p]
+		e, err := r.tree.Lookup(r.ctx, p)
+		switch {
+		case n == nil:
+			if !errors.Is(err, ErrNotFound) {
+				m.Fatalf("after %s: %s should be absent: %+v %v", after, p, e, err)
+			}
+			continue
+		case err != nil:
+			m.Fatalf("after %s: %s: %v", after, p, err)
+		case e.IsDir() != n.dir, e.Pending != n.pending, !n.dir && !n.pending && e.Size != int64(len(n.body)):
+			m.Fatalf("after %s: %s is %+v, want %+v", after, p, e, n)
+		case m.full && !n.dir && e.Mode != n.mode:
+			m.Fatalf("after %s: %s has mode %o, want %o", after, p, e.Mode, n.mode)
+		}
+		if !n.dir && !n.pending {
+			if o, ok := r.mem.Object(bkt, p); !ok || o.ETag != e.ETag {
+				m.Fatalf("after %s: %s is the version %s, the store has %s", after, p, e.ETag, o.ETag)
+			}
+		}
+	}
+	for _, dir := range append(m.universe(), "") {
+		if !m.isDir(dir) {
+			continue
+		}
+		var got []string
+		for e, err := range r.tree.List(r.ctx, dir) {
+			if err != nil {
+				m.Fatalf("after %s: list %s: %v", after, dir, err)
+			}
+			_, name := split(e.Path)
+			got = append(got, name)
+			if n := m.nodes[e.Path]; n == nil || n.dir != e.IsDir() {
+				m.Fatalf("after %s: list %s shows %+v, want %+v", after, dir, e, n)
+			}
+		}
+		if want := m.children(dir); !slices.Equal(got, want) {
+			m.Fatalf("after %s: list %s shows %q, want %q", after, dir, got, want)
+		}
+	}
+	r.tree.mu.Lock()
+	defer r.tree.mu.Unlock()
+	if wrong := r.tree.mu.overlay.check(); wrong != "" {
+		m.Fatalf("after %s: overlay: %s", after, wrong)
+	}
+}
+
+func (m *model) step() {
+	ops := []string{"create", "write", "chmod", "unlink", "mkdir", "rmdir", "rename", "discard", "time", "refresh"}
+	if m.others {
+		ops = append(ops, "foreign put", "foreign remove")
+	}
+	op := rapid.SampledFrom(ops).Draw(m.T, "op")
+	p := m.pick("path")
+	switch op {
+	case "create":
+		m.create(p)
+	case "write":
+		m.create(p)
+		m.write(p)
+	case "chmod":
+		m.chmod(p, rapid.SampledFrom([]uint32{0o600, 0o640, 0o777}).Draw(m.T, "mode"))
+	case "unlink":
+		m.unlink(p)
+	case "mkdir":
+		m.mkdir(p)
+	case "rmdir":
+		m.rmdir(p)
+	case "rename":
+		to := m.pick("to")
+		p += " to " + to
+		m.rename(strings.TrimSuffix(p, " to "+to), to)
+	case "discard":
+		if n := m.nodes[p]; n != nil && n.pending {
+			m.r.tree.Discard(p)
+			delete(m.nodes, p)
+			dir, _ := split(p)
+			m.emptied(dir)
+		}
+	case "time":
+		m.r.clock.add(rapid.SampledFrom([]time.Duration{time.Millisecond, 700 * time.Millisecond, 3 * time.Second, 40 * time.Second, 11 * time.Minute}).Draw(m.T, "time"))
+	case "refresh":
+		m.r.tree.Refresh(rapid.SampledFrom([]string{"", p}).Draw(m.T, "refresh"))
+	case "foreign put":
+		m.foreignPut(p)
+	case "foreign remove":
+		m.foreignRemove(p)
+	}
+	if rapid.Bool().Draw(m.T, "tick") {
+		m.r.clock.add(10 * time.Millisecond)
+	}
+	m.compare(op + " " + p)
+}
+
+func TestModel(t *testing.T) {
+	for _, lag := range []time.Duration{0, 5 * time.Second} {
+		for _, full := range []bool{true, false} {
+			for _, others := range []bool{false, true} {
+				t.Run(fmt.Sprintf("lag=%v,full=%v,others=%v", lag, full, others), func(t *testing.T) {
+					rapid.Check(t, func(rt *rapid.T) {
+						r := newRig(t, Options{Bucket: bkt, Full: full}, s3mem.WithListingLag(lag))
+						m := &model{T: rt, r: r, full: full, others: others, nodes: map[string]*node{}}
+						for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+							m.step()
+						}
+					})
+				})
+			}
+		}
+	}
+}

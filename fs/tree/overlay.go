@@ -1,0 +1,303 @@
+package tree
+
+import (
+	"container/list"
+	"slices"
+	"strings"
+	"time"
+
+	"pailfs/s3client"
+)
+
+const (
+	// keepFor is how long a change made here outweighs listings that do not show it. Swift's listings lag seconds to
+	// minutes; what is not in them after this long was undone by somebody else.
+	keepFor = 10 * time.Minute
+	// settle is how long a change is held after a listing has agreed, for answers that were asked for earlier and come later.
+	settle = 30 * time.Second
+)
+
+type changeKind int
+
+const (
+	pending changeKind = iota // created here, no object yet
+	unsaved                   // an object with content or attributes here that are not stored yet
+	put                       // stored here
+	gone                      // deleted or renamed away here
+)
+
+// version is an object as a listing names it.
+type version struct {
+	etag     string
+	modified time.Time // zero when the store did not say
+	size     int64
+}
+
+func versionOf(o *s3client.Object) version {
+	if o == nil {
+		return version{}
+	}
+	return version{etag: o.ETag, modified: o.Modified, size: o.Size}
+}
+
+func (v version) equal(w version) bool {
+	return v.etag == w.etag && v.size == w.size && v.modified.Equal(w.modified)
+}
+
+// change is one name as this mount made it. pending and unsaved ones are pinned: they stay until content stores or
+// discards them. The others stay until the store's listings agree, or for keepFor.
+//
+//	pending -> put | (discarded)      unsaved -> put | (discarded)      put, gone -> agreed -> (dropped)
+type change struct {
+	kind changeKind
+	it   Entry   // what is there; for gone, what was
+	ver  version // of the object (for a directory, its marker) that was put, or that was deleted
+	// foreign are the headers that are not attributes, when known is true.
+	foreign *s3client.Headers
+	known   bool
+	wrote   bool      // its content was changed here: its times are ours
+	at      time.Time // when the store had acknowledged it
+	agreed  time.Time // when a listing first agreed; zero: none has
+	// checked is when a listing or HEAD last bore it out; it answers for the name as long as an answer of the store would.
+	checked time.Time
+	// trusted is when it was made, or last borne out by a HEAD: until settle later no listing makes it doubtful.
+	trusted time.Time
+	proven  time.Time // when a HEAD last bore it out: it outweighs listings asked for before
+	// chained: an earlier change of the name had not been agreed to. Listings may then show the earlier states one after the
+	// other, so that one agreement proves little.
+	chained bool
+	elem    *list.Element // in open or agreed; nil when pinned
+}
+
+func (c *change) pinned() bool { return c.kind == pending || c.kind == unsaved }
+func (c *change) live() bool   { return c.kind != gone }
+
+// shown is what a listing says of a name: an object, a prefix with a slash, both or neither.
+type shown struct {
+	obj    *s3client.Object
+	prefix bool
+}
+
+// verdict compares a change with a listing. keep: the change still describes the name. sure: no need to ask the
+// store's HEAD, which does not lag, before saying so to a program that waits for this very name.
+type verdict struct{ keep, sure bool }
+
+// judge compares a change that is not pinned with what a listing, asked for at that time, shows; it notes an agreement.
+func (c *change) judge(s shown, asked, now time.Time) verdict {
+	v := c.compare(s, asked, now)
+	if v.keep && v.sure && asked.After(c.checked) {
+		c.checked = asked
+	}
+	return v
+}
+
+func (c *change) compare(s shown, asked, now time.Time) verdict {
+	if c.agrees(s) {
+		if c.agreed.IsZero() && !asked.Before(c.at) {
+			c.agreed = now
+		}
+		return verdict{keep: true, sure: true}
+	}
+	if s.obj != nil && !c.it.IsDir() && !s.prefix {
+		switch newer := s.obj.Modified.Compare(c.ver.modified); {
+		case c.ver.modified.IsZero():
+		case newer < 0 || c.kind == gone && c.ver.equal(versionOf(s.obj)):
+			return verdict{keep: true, sure: true} // the listing lags
+		case newer > 0 && c.kind == put:
+			return verdict{keep: false, sure: true} // somebody wrote later
+		case newer > 0 && s.obj.Modified.After(c.at):
+			return verdict{}
+		}
+	}
+	if s.obj != nil && !s.prefix && c.it.IsDir() && c.kind == gone && !c.ver.modified.IsZero() &&
+		!s.obj.Modified.After(c.ver.modified) {
+		return verdict{keep: true, sure: true} // the marker of old
+	}
+	if asked.Before(c.at) || !asked.After(c.proven) {
+		return verdict{keep: true, sure: true}
+	}
+	holds := c.chained && now.Sub(c.at) < settle
+	if !c.agreed.IsZero() && !asked.Before(c.agreed) && !holds {
+		return verdict{}
+	}
+	return verdict{keep: true, sure: now.Sub(c.trusted) < settle}
+}
+
+// agrees says whether the listing shows what the change made.
+func (c *change) agrees(s shown) bool {
+	switch {
+	case c.kind == gone:
+		return s.obj == nil && !s.prefix
+	case c.it.IsDir():
+		return s.prefix
+	}
+	if s.obj == nil || s.obj.ETag != c.ver.etag {
+		return false
+	}
+	if c.ver.modified.IsZero() || s.obj.Modified.IsZero() {
+		return true
+	}
+	// An answer to a write may carry whole seconds where the listing has fractions.
+	return s.obj.Modified.Sub(c.ver.modified).Abs() < time.Second
+}
+
+// overlay holds the changes made here, by path. Not safe for concurrent use: the tree's lock guards it.
+type overlay struct {
+	max    int
+	byPath map[string]*change
+	// below counts, for each directory, the changes at or below each of its names.
+	below map[string]map[string]int
+	// alive counts the changes below each directory that leave something there.
+	alive        map[string]int
+	open, agreed list.List // paths, oldest first
+}
+
+func newOverlay(most int) *overlay {
+	return &overlay{max: most, byPath: make(map[string]*change), below: make(map[string]map[string]int), alive: make(map[string]int)}
+}
+
+// get is the path's change, nil when there is none or it has had its time.
+func (o *overlay) get(p string, now time.Time) *change {
+	c := o.byPath[p]
+	if c == nil || c.pinned() {
+		return c
+	}
+	if now.Sub(c.at) > keepFor || !c.agreed.IsZero() && now.Sub(c.agreed) > settle && now.Sub(c.at) > settle {
+		o.drop(p)
+		return nil
+	}
+	return c
+}
+
+// set records a change in place of an earlier one of the path. Something that lives revives the directories above it.
+func (o *overlay) set(p string, c *change) {
+	if prev := o.byPath[p]; prev != nil {
+		c.chained = prev.chained || !prev.pinned() && prev.agreed.IsZero()
+		o.drop(p)
+	}
+	c.checked, c.trusted = c.at, c.at
+	o.byPath[p] = c
+	o.count(p, 1, c.live())
+	if c.live() {
+		for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
+			if a := o.byPath[dir]; a != nil && a.kind == gone {
+				o.drop(dir)
+			}
+		}
+	}
+	if !c.pinned() {
+		c.elem = o.open.PushBack(p)
+	}
+	o.trim()
+}
+
+// note moves a change that a listing has agreed to among those that go first.
+func (o *overlay) note(p string, c *change) {
+	if c.elem != nil && !c.agreed.IsZero() && o.byPath[p] == c {
+		o.unlink(c)
+		c.elem = o.agreed.PushBack(p)
+	}
+}
+
+func (o *overlay) drop(p string) {
+	c := o.byPath[p]
+	if c == nil {
+		return
+	}
+	o.unlink(c)
+	delete(o.byPath, p)
+	o.count(p, -1, c.live())
+}
+
+func (o *overlay) unlink(c *change) {
+	if c.elem == nil {
+		return
+	}
+	o.open.Remove(c.elem) // each does nothing to the other's elements
+	o.agreed.Remove(c.elem)
+	c.elem = nil
+}
+
+// trim drops the oldest changes over the bound, agreed ones first, pinned ones never.
+func (o *overlay) trim() {
+	for o.open.Len()+o.agreed.Len() > o.max {
+		e := o.agreed.Front()
+		if e == nil {
+			e = o.open.Front()
+		}
+		o.drop(e.Value.(string))
+	}
+}
+
+func (o *overlay) count(p string, n int, live bool) {
+	for p != "" {
+		dir, name := split(p)
+		names := o.below[dir]
+		if names == nil {
+			names = make(map[string]int)
+			o.below[dir] = names
+		}
+		if names[name] += n; names[name] == 0 {
+			delete(names, name)
+		}
+		if len(names) == 0 {
+			delete(o.below, dir)
+		}
+		if live {
+			if o.alive[dir] += n; o.alive[dir] == 0 {
+				delete(o.alive, dir)
+			}
+		}
+		p = dir
+	}
+}
+
+// names are the names in dir that have changes at or below them, sorted.
+func (o *overlay) names(dir string) []string {
+	names := make([]string, 0, len(o.below[dir]))
+	for name := range o.below[dir] {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// living says whether a change below dir left something there.
+func (o *overlay) living(dir string) bool { return o.alive[dir] > 0 }
+
+// under calls f for each change below dir.
+func (o *overlay) under(dir string, f func(p string, c *change)) {
+	var walk func(dir string)
+	walk = func(dir string) {
+		for _, name := range o.names(dir) {
+			p := join(dir, name)
+			if c := o.byPath[p]; c != nil {
+				f(p, c)
+			}
+			walk(p)
+		}
+	}
+	walk(dir)
+}
+
+// check is the overlay's invariants, for tests; "" when they hold.
+func (o *overlay) check() string {
+	alive := 0
+	for p, c := range o.byPath {
+		if (c.elem == nil) != c.pinned() {
+			return "order of " + p
+		}
+		if c.live() {
+			alive++
+			for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
+				if a := o.byPath[dir]; a != nil && a.kind == gone {
+					return "gone above living: " + strings.Join([]string{dir, p}, " ")
+				}
+			}
+		}
+	}
+	if alive != o.alive[""] {
+		return "count of living changes"
+	}
+	return ""
+}

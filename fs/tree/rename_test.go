@@ -1,0 +1,247 @@
+package tree
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
+)
+
+func TestRenameFile(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true})
+	r.object("a", "A", "mode", "33152", "uid", "4", "color", "red", "mtime", "50")
+	r.object("b", "BB")
+	r.object("d/x", "x")
+	r.lookup("a")
+	r.lookup("b")
+	r.clock.add(time.Hour)
+	before := r.lookup("a")
+	var calls []string
+	moved := func(fb, fk, tb, tk string, o s3client.Object) {
+		calls = append(calls, fmt.Sprintf("%s/%s>%s/%s %d", fb, fk, tb, tk, o.Size))
+	}
+	r.fails(r.tree.Rename(r.ctx, "a", "b", true, moved), ErrExists)
+	r.fails(r.tree.Rename(r.ctx, "a", "d", false, moved), ErrIsDir)
+	r.fails(r.tree.Rename(r.ctx, "d", "a", false, moved), ErrNotDir)
+	r.fails(r.tree.Rename(r.ctx, "d", "d/e", false, moved), ErrInvalid)
+	r.fails(r.tree.Rename(r.ctx, "nix", "e", false, moved), ErrNotFound)
+	r.fails(r.tree.Rename(r.ctx, "a", strings.Repeat("e", 256), false, moved), ErrNameTooLong)
+	r.ok(r.tree.Rename(r.ctx, "a", "a", false, moved))
+	r.last = r.mem.Counts()
+	r.ok(r.tree.Rename(r.ctx, "a", "b", false, moved))
+	r.cost("C1 D1")
+	r.missing("a")
+	after := r.lookup("b")
+	r.cost("")
+	if after.Mode != before.Mode || after.UID != 4 || !after.Mtime.Equal(before.Mtime) || after.Size != 1 || !after.Full {
+		t.Errorf("%+v", after)
+	}
+	if !slices.Equal(calls, []string{"bucket/a>bucket/b 1"}) {
+		t.Error(calls)
+	}
+	if o, _ := r.mem.Object(bkt, "b"); o.Headers.Meta["color"] != "red" || o.Headers.Meta["mtime"] != "50" {
+		t.Errorf("%+v", o.Headers)
+	}
+	// without a stored mtime the copy must not look newer
+	r.object("p", "P")
+	r.clock.add(time.Hour)
+	before = r.lookup("p")
+	r.clock.add(time.Hour)
+	r.ok(r.tree.Rename(r.ctx, "p", "q", false, nil))
+	r.tree.Refresh("")
+	r.clock.add(time.Hour)
+	if e := r.lookup("q"); !e.Mtime.Equal(before.Mtime) || e.Mode != before.Mode {
+		t.Errorf("%v, was %v", e.Mtime, before.Mtime)
+	}
+	// not stored yet: content's
+	_, err := r.tree.Create("new", Attr{Mode: 0o640})
+	r.ok(err)
+	r.fails(r.tree.Rename(r.ctx, "new", "newer", false, nil), ErrBusy)
+	done := r.tree.Moving("new", "newer")
+	h := r.tree.Headers(bkt, "newer")
+	if h.Meta["mode"] != "33184" {
+		t.Errorf("%+v", h)
+	}
+	o, err := r.mem.Put(r.ctx, s3client.PutRequest{Bucket: bkt, Key: "newer", Headers: h, Body: strings.NewReader("x"), Size: 1})
+	r.ok(err)
+	o.Headers = &h
+	r.tree.Stored(bkt, "newer", o)
+	r.tree.Renamed("new", "newer", o)
+	done()
+	r.missing("new")
+	if e := r.lookup("newer"); e.Mode != 0o100640 || e.Pending || e.Size != 1 || e.ETag != o.ETag {
+		t.Errorf("%+v", e)
+	}
+}
+
+func TestRenameDir(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true})
+	keys := []string{"d/", "d/a", "d/b-", "d/b/c", "d/b/", "d//odd", "d/tab\tx"}
+	for _, k := range keys {
+		r.object(k, k, "mode", "16832")
+	}
+	r.object("dx", "stays")
+	r.object("full/x", "x")
+	_, err := r.tree.Mkdir(r.ctx, "empty", Attr{Mode: 0o711})
+	r.ok(err)
+	r.fails(r.tree.Rename(r.ctx, "d", "full", false, nil), ErrNotEmpty)
+	var calls []string
+	r.lookup("d")
+	r.last = r.mem.Counts()
+	r.ok(r.tree.Rename(r.ctx, "d", "empty", false, func(_, fk, _, tk string, _ s3client.Object) { calls = append(calls, fk+">"+tk) }))
+	r.cost("L2 C7 M1 D1")
+	var want []string
+	for _, k := range keys {
+		want = append(want, "empty"+k[1:])
+		if b, _ := r.mem.Bytes(bkt, "empty"+k[1:]); string(b) != k {
+			t.Errorf("%s is %q", k, b)
+		}
+	}
+	want = append(want, "dx", "full/x")
+	slices.Sort(want)
+	if got := r.mem.Keys(bkt); !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if len(calls) != len(keys) {
+		t.Error(calls)
+	}
+	r.missing("d")
+	r.missing("d/a")
+	r.list("", "dx empty/ full/")
+	r.list("empty", "a b/ b- tab\tx")
+	r.list("empty/b", "c")
+	// a new directory of the old name is empty
+	_, err = r.tree.Mkdir(r.ctx, "d", Attr{})
+	r.ok(err)
+	r.list("d", "")
+	// what is not stored is content's to store first
+	r.missing("empty/new")
+	_, err = r.tree.Create("empty/new", Attr{})
+	r.ok(err)
+	r.fails(r.tree.Rename(r.ctx, "empty", "e2", false, nil), ErrBusy)
+	if len(r.mem.Keys(bkt)) != len(want)+1 {
+		t.Errorf("%q", r.mem.Keys(bkt))
+	}
+	// keys that would become too long: nothing is touched
+	deep := strings.Repeat("x", 200)
+	r.object("k/"+strings.Repeat(deep+"/", 4)+deep, "x")
+	r.clock.add(time.Hour)
+	r.fails(r.tree.Rename(r.ctx, "k", deep, false, nil), ErrNameTooLong)
+}
+
+// A rename struck by faults at any point loses nothing.
+func TestRenameFaults(t *testing.T) {
+	const n = 40
+	whole := func(r *rig) (from, to int) {
+		for _, k := range r.mem.Keys(bkt) {
+			b, _ := r.mem.Bytes(bkt, k)
+			dir, name := split(k)
+			if string(b) != name {
+				t.Errorf("%s is %q", k, b)
+			}
+			if dir == "from" {
+				from++
+			} else {
+				to++
+			}
+		}
+		return from, to
+	}
+	for nth := 1; nth <= n; nth += 3 {
+		for _, kind := range []string{"before", "after", "delete", "deletes"} {
+			r := newRig(t, Options{Bucket: bkt})
+			for i := range n {
+				r.object(fmt.Sprintf("from/f%02d", i), fmt.Sprintf("f%02d", i))
+			}
+			rule := s3fault.Rule{Call: "Copy", Nth: nth}
+			switch kind {
+			case "before":
+				rule.Before = s3client.Temporary
+			case "after":
+				rule.After = s3client.Temporary
+			case "delete":
+				rule = s3fault.Rule{Call: "DeleteMany", Before: s3client.Temporary}
+			case "deletes":
+				rule = s3fault.Rule{Call: "DeleteMany", After: s3client.Temporary}
+			}
+			r.fault.Add(rule)
+			count := 0
+			err := r.tree.Rename(r.ctx, "from", "to", false, func(_, _, _, _ string, _ s3client.Object) { count++ })
+			r.fails(err, s3client.Temporary)
+			if count != 0 {
+				t.Error("moved was called")
+			}
+			from, to := whole(r)
+			switch {
+			case kind == "delete" && (from != n || to != n), kind == "deletes" && (from != 0 || to != n):
+				t.Errorf("%s: %d and %d left", kind, from, to)
+			case (kind == "before" || kind == "after") && (from != n || to != 0):
+				t.Errorf("%s %d: %d and %d left", kind, nth, from, to)
+			}
+			r.fault.Clear()
+			r.clock.add(time.Hour)
+			dir := "from"
+			if kind == "deletes" {
+				dir = "to"
+			}
+			if got := len(strings.Fields(r.names(dir))); got != n {
+				t.Errorf("%s: %d names in %s", kind, got, dir)
+			}
+		}
+	}
+	// The deletion of a file's old name fails: both are there, and both are seen.
+	r := newRig(t, Options{Bucket: bkt})
+	r.object("a", "A")
+	r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Temporary})
+	r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), s3client.Temporary)
+	r.list("", "a b")
+	// Somebody writes the source while it is being renamed: the copy is refused.
+	r = newRig(t, Options{Bucket: bkt})
+	r.object("a", "A")
+	r.lookup("a")
+	r.object("a", "newer")
+	r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), s3client.Changed)
+	r.ok(r.tree.Rename(r.ctx, "a", "b", false, nil))
+	if b, _ := r.mem.Bytes(bkt, "b"); string(b) != "newer" {
+		t.Errorf("%q", b)
+	}
+	// In a directory such a source is copied as it is now, and one that vanished is left out.
+	r = newRig(t, Options{Bucket: bkt})
+	for _, k := range []string{"d/a", "d/b", "d/c"} {
+		r.object(k, "1")
+	}
+	r.fault.Add(s3fault.Rule{Call: "Copy", Nth: 1, Hook: func(context.Context, s3fault.Call) error {
+		r.mem.Remove(bkt, "d/c")
+		r.mem.PutBytes(bkt, "d/b", []byte("newer"), s3client.Headers{})
+		return s3client.Changed
+	}})
+	err := r.tree.Rename(r.ctx, "d", "e", false, nil)
+	r.ok(err)
+	if b, _ := r.mem.Bytes(bkt, "e/a"); string(b) != "1" {
+		t.Errorf("%q", r.mem.Keys(bkt))
+	}
+	r.clock.add(time.Hour)
+	if got := r.mem.Keys(bkt); strings.Contains(strings.Join(got, " "), "d/") {
+		t.Errorf("%q", got)
+	}
+	// Cancelled: nothing moved.
+	r = newRig(t, Options{Bucket: bkt})
+	for i := range 100 {
+		r.object(fmt.Sprintf("d/%02d", i), "1")
+	}
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	r.fault.Add(s3fault.Rule{Call: "Copy", Nth: 30, Hook: func(context.Context, s3fault.Call) error { cancel(); return nil }})
+	if err := r.tree.Rename(ctx, "d", "e", false, nil); !errors.Is(err, context.Canceled) && !errors.Is(err, s3client.Canceled) {
+		t.Error(err)
+	}
+	if n := len(r.mem.Keys(bkt)); n != 100 {
+		t.Errorf("%d keys", n)
+	}
+}

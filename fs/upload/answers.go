@@ -1,0 +1,113 @@
+package upload
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+
+	"pailfs/s3client"
+)
+
+// errAgain marks failures that a fresh upload may not have. The mark breaks the chain to the store's NotFound: an upload
+// that vanished must never look like a file that is not there.
+var errAgain = errors.New("the multipart upload is lost")
+
+func again(err error) error {
+	return &s3client.Error{Op: "multipart upload", Kind: s3client.Temporary, Message: err.Error(), Err: errAgain}
+}
+
+// vanished judges a part's failure: the only thing that it can miss is its upload (or the bucket, which the next
+// creation finds out).
+func vanished(err error) error {
+	if s3client.KindOf(err) == s3client.NotFound {
+		return again(err)
+	}
+	return err
+}
+
+// copyFailed judges a copied part's failure: both the upload and the source can be missing.
+func copyFailed(err error) error {
+	var e *s3client.Error
+	if errors.As(err, &e) && e.Kind == s3client.NotFound && e.Code == "NoSuchUpload" {
+		return again(err)
+	}
+	return baseGone(err)
+}
+
+// baseGone makes a source that is not there what it means to a file built on it: its version is gone.
+func baseGone(err error) error {
+	var e *s3client.Error
+	if !errors.As(err, &e) || e.Kind != s3client.NotFound || e.Code == "NoSuchBucket" {
+		return err
+	}
+	changed := *e
+	changed.Kind, changed.Err = s3client.Changed, nil
+	return &changed
+}
+
+// goneAfterwards is for a look at what was just stored: not finding it is a failure, not "no such file".
+func goneAfterwards(err error) error {
+	var e *s3client.Error
+	if !errors.As(err, &e) || e.Kind != s3client.NotFound {
+		return err
+	}
+	unknown := *e
+	unknown.Kind, unknown.Err = s3client.Unknown, nil
+	unknown.Message = "the store acknowledged the object and does not have it"
+	return &unknown
+}
+
+// refused says that the store has clearly not completed an upload and is not about to.
+func refused(err error) bool {
+	switch s3client.KindOf(err) {
+	case s3client.NotFound, s3client.Exists, s3client.Changed, s3client.Denied, s3client.TooLarge, s3client.Unsupported,
+		s3client.Invalid, s3client.Throttled:
+		return true
+	}
+	return false
+}
+
+func noETag(op string, to target) error {
+	return &s3client.Error{Op: op, Bucket: to.bucket, Key: to.key, Kind: s3client.Unknown,
+		Message: "the answer has no ETag: nothing shows that it was done"}
+}
+
+func wrongSize(op string, to target, got, want int64) error {
+	return &s3client.Error{Op: op, Bucket: to.bucket, Key: to.key, Kind: s3client.Unknown,
+		Message: fmt.Sprintf("the store has %d bytes, should have %d", got, want)}
+}
+
+// body is a piece of the Source as the body of a request. It remembers the Source's failures, which a client may report
+// as a connection's.
+type body struct {
+	src       io.ReaderAt
+	off, size int64
+	failed    atomic.Pointer[error]
+}
+
+func (b *body) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= b.size {
+		return 0, io.EOF
+	}
+	want := min(int64(len(p)), b.size-off)
+	n, err := b.src.ReadAt(p[:want], b.off+off)
+	switch {
+	case int64(n) == want && want == int64(len(p)):
+		return n, nil
+	case int64(n) == want:
+		return n, io.EOF
+	case err == nil || errors.Is(err, io.EOF): // the file ends before the size it was said to have
+		err = io.ErrUnexpectedEOF
+	}
+	b.failed.Store(&err)
+	return n, err
+}
+
+// cause is the Source's error where it had one, otherwise the request's.
+func (b *body) cause(err error) error {
+	if own := b.failed.Load(); own != nil {
+		return fmt.Errorf("read what is to be sent: %w (%v)", *own, err)
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package upload
+
+import (
+	"errors"
+	"fmt"
+
+	"pailfs/s3client"
+)
+
+const (
+	mib = 1 << 20
+	gib = 1 << 30
+
+	defaultFirstPart = 8 * mib
+	defaultSinglePut = 16 * mib
+	// defaultCopyPart is what one copy aims at. Stores copy byte by byte while the request waits (Swift does), and proxies
+	// in front of them give up on a silent request after a minute or so; several copies of a GiB at once are also faster
+	// than one of 5 GiB.
+	defaultCopyPart = gib
+)
+
+// Limits are what a store allows in one request and one upload, and what is asked of it by choice. All sizes in bytes.
+type Limits struct {
+	MinPart, MaxPart, MaxPut, MaxCopy int64
+	MaxParts                          int
+	// FirstPart is the size that the layout of a file's parts begins with (--part-size).
+	FirstPart int64
+	// SinglePut: up to this size a file is sent by one PUT.
+	SinglePut int64
+	// CopyPart is the most that one copied part has where the number of parts allows it; 0 means as much as MaxPart and
+	// MaxCopy allow.
+	CopyPart int64
+}
+
+// LimitsOf takes a store's limits and the size of the first part (0: 8 MiB; brought within the store's limits).
+func LimitsOf(p s3client.Profile, firstPart int64) Limits {
+	if firstPart <= 0 {
+		firstPart = defaultFirstPart
+	}
+	l := Limits{
+		MinPart: p.MinPart, MaxPart: p.MaxPart, MaxPut: p.MaxPut, MaxCopy: p.MaxCopy, MaxParts: p.MaxParts,
+		FirstPart: min(max(firstPart, p.MinPart), p.MaxPart),
+		SinglePut: min(defaultSinglePut, p.MaxPut),
+		CopyPart:  defaultCopyPart,
+	}
+	return l
+}
+
+var errLimits = errors.New("limits that no plan can keep")
+
+// check refuses limits within which some sizes could not be cut into parts.
+func (l Limits) check() error {
+	switch {
+	case l.MinPart < 1, l.MaxPart < 2*l.MinPart, l.MaxCopy < 2*l.MinPart, l.MaxParts < 1, l.FirstPart < 1,
+		l.MaxPut < 0, l.SinglePut < 0, l.CopyPart < 0:
+		return fmt.Errorf("%w: %+v", errLimits, l)
+	}
+	return nil
+}
+
+// single is the most bytes that go by one PUT.
+func (l Limits) single() int64 { return min(l.SinglePut, l.MaxPut) }
+
+// copyPart is the length that copied parts aim at; maxCopyPart is what they may have.
+func (l Limits) copyPart() int64 {
+	if l.CopyPart == 0 {
+		return l.maxCopyPart()
+	}
+	return min(max(l.CopyPart, 2*l.MinPart), l.maxCopyPart())
+}
+
+func (l Limits) maxCopyPart() int64 { return min(l.MaxPart, l.MaxCopy) }
+
+// growth is the number of parts after which their size doubles: a twentieth of all. With 1000 parts from 8 MiB to 5 GiB
+// that reaches 2.9 TiB, with 10,000 over 28 TiB, and a part is never more than about a fiftieth (a five-hundredth) of
+// what lies before it. Files beyond that get parts of MaxPart throughout (MakePlan).
+func (l Limits) growth() int64 { return max(1, int64(l.MaxParts)/20) }
+
+// PartAt is the part of the layout that covers the byte at off: parts of FirstPart, doubling after every growth() parts,
+// at most MaxPart. The layout depends on nothing but the limits, so that parts can be sent before a file's size is
+// known. Numbers beyond MaxParts are given for offsets that the layout does not reach.
+func (l Limits) PartAt(off int64) (number int, start, length int64) {
+	k := l.growth()
+	size := min(max(l.FirstPart, l.MinPart), l.MaxPart)
+	first := int64(0) // parts before this run of equal ones
+	for size < l.MaxPart && off-start >= k*size {
+		start += k * size
+		first += k
+		size = min(2*size, l.MaxPart)
+	}
+	n := (off - start) / size
+	return int(first+n) + 1, start + n*size, size
+}

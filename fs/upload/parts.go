@@ -1,0 +1,264 @@
+package upload
+
+import (
+	"context"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"pailfs/s3client"
+)
+
+// upload is one multipart upload being carried out by Store or Copy.
+//
+//	create → parts → complete, then the caller looks at the object
+//	   any failure → aborted, or kept by its stream, or undecided
+type upload struct {
+	u      *Uploader
+	to     target
+	job    Job
+	pieces []Piece
+	parts  []s3client.Part // by index of pieces; one with an ETag is there already
+	stream *Stream         // whose upload this is; nil for one of our own
+	id     string
+}
+
+func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
+	if err := up.begin(ctx); err != nil {
+		return s3client.Object{}, err
+	}
+	if err := up.sendAll(ctx); err != nil {
+		up.failed(ctx)
+		return s3client.Object{}, err
+	}
+	obj, err := up.complete(ctx)
+	if err != nil {
+		up.notCompleted(ctx, err)
+		return s3client.Object{}, up.judge(err)
+	}
+	if up.stream != nil {
+		up.stream.completed()
+	}
+	return obj, nil
+}
+
+func (up *upload) begin(ctx context.Context) (err error) {
+	if up.stream != nil {
+		up.id, err = up.stream.begin(ctx)
+		return err
+	}
+	up.id, err = up.u.create(ctx, up.to, up.job.Headers)
+	return err
+}
+
+// sendAll sends and copies the parts that are not there yet.
+func (up *upload) sendAll(ctx context.Context) error {
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(up.u.share)
+	for i := range up.pieces {
+		if up.parts[i].ETag != "" {
+			continue
+		}
+		if gctx.Err() != nil {
+			break
+		}
+		g.Go(func() error { return up.sendOne(gctx, i) })
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+func (up *upload) sendOne(ctx context.Context, i int) error {
+	if err := acquire(ctx, up.u.slots); err != nil {
+		return err
+	}
+	defer release(up.u.slots)
+	p := up.pieces[i]
+	if up.stream != nil {
+		up.stream.sending(p)
+	}
+	part, err := up.request(ctx, p)
+	if up.stream != nil {
+		up.stream.sent(p, up.id, part, err)
+	}
+	if err != nil {
+		return fmt.Errorf("part %d of %d: %w", p.Number, len(up.pieces), err)
+	}
+	up.parts[i] = part
+	return nil
+}
+
+func (up *upload) request(ctx context.Context, p Piece) (s3client.Part, error) {
+	if p.Copy {
+		return up.u.copyPart(ctx, up.to, up.id, p, up.job.Base)
+	}
+	return up.u.sendPart(ctx, up.to, up.id, p, &body{src: up.job.Source, off: p.Off, size: p.Len})
+}
+
+func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, b *body) (s3client.Part, error) {
+	part, err := u.o.Store.UploadPart(ctx, s3client.PartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
+		Number: p.Number, Body: b, Size: p.Len})
+	if err != nil {
+		return part, vanished(b.cause(err))
+	}
+	return checkPart("PUT Upload Part", to, part, p)
+}
+
+func (u *Uploader) copyPart(ctx context.Context, to target, id string, p Piece, base *Base) (s3client.Part, error) {
+	part, err := u.o.Store.CopyPart(ctx, s3client.CopyPartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
+		Number: p.Number, SrcBucket: base.Bucket, SrcKey: base.Key, SrcETag: base.ETag, Offset: p.Off, Length: p.Len})
+	if err != nil {
+		return part, copyFailed(err)
+	}
+	return checkPart("PUT Upload Part Copy", to, part, p)
+}
+
+func checkPart(op string, to target, part s3client.Part, p Piece) (s3client.Part, error) {
+	switch {
+	case part.ETag == "":
+		return part, noETag(op, to)
+	case part.Size != 0 && part.Size != p.Len:
+		return part, wrongSize(op, to, part.Size, p.Len)
+	}
+	part.Number, part.Size = p.Number, p.Len
+	return part, nil
+}
+
+// complete joins the parts. When the caller leaves meanwhile it goes on for a short while: a completion that is broken
+// off leaves nobody knowing whether the object is there.
+func (up *upload) complete(ctx context.Context) (s3client.Object, error) {
+	longer, stop := grace(ctx, graceTimeout)
+	defer stop()
+	obj, err := up.u.o.Store.CompleteUpload(longer, s3client.CompleteRequest{Bucket: up.to.bucket, Key: up.to.key,
+		UploadID: up.id, Parts: up.parts, Size: up.job.Need.Size, IfAbsent: up.job.IfAbsent})
+	if err != nil {
+		return obj, err
+	}
+	if obj.ETag == "" {
+		return obj, noETag("POST Complete Multipart Upload", up.to)
+	}
+	return obj, nil
+}
+
+// check looks at what was completed when parts of it were copied: a store may have copied less than it was told to and
+// said nothing, and the answer's Size is no proof, for clients fill it in. Parts that were sent need that only where the
+// answer tells nothing beside the ETag. It is the completion's ETag that is returned: another one means that somebody
+// else has written since.
+func (u *Uploader) check(ctx context.Context, to target, obj s3client.Object, size int64, copied bool) (s3client.Object, error) {
+	if !copied && obj.Size == size && !obj.Modified.IsZero() {
+		return obj, nil
+	}
+	seen, err := u.o.Store.Head(ctx, to.bucket, to.key)
+	switch {
+	case err != nil:
+		return s3client.Object{}, fmt.Errorf("look at the completed object: %w", goneAfterwards(err))
+	case seen.ETag != obj.ETag && seen.Size != size:
+		return s3client.Object{}, &s3client.Error{Op: "HEAD Object", Bucket: to.bucket, Key: to.key, Kind: s3client.Changed,
+			Message: "replaced by another writer right after it was stored"}
+	case seen.Size != size:
+		return s3client.Object{}, wrongSize("POST Complete Multipart Upload", to, seen.Size, size)
+	case seen.ETag == obj.ETag:
+		obj.Modified, obj.StorageClass = seen.Modified, seen.StorageClass
+	}
+	obj.Size = size
+	return obj, nil
+}
+
+// failed deals with an upload whose parts could not all be sent. A stream's is kept: what it has is not sent again.
+func (up *upload) failed(ctx context.Context) {
+	if up.stream == nil {
+		up.u.abortSoon(ctx, up.to, up.id)
+	}
+}
+
+// notCompleted deals with an upload after a completion that did not succeed.
+func (up *upload) notCompleted(ctx context.Context, err error) {
+	s := up.stream
+	switch {
+	case !refused(err) && s != nil:
+		s.setUndecided()
+	case !refused(err):
+		up.u.setUndecided(up.to, up.id)
+	case s == nil:
+		up.u.abortSoon(ctx, up.to, up.id)
+	case s3client.KindOf(err) == s3client.NotFound: // the store has lost it
+		s.vanished(up.id)
+	case s3client.KindOf(err) == s3client.Invalid: // its parts are not what we think they are
+		s.forsake(ctx)
+	}
+}
+
+// judge makes a completion's error one that Store tries again on: when the upload was not there any more, and when a
+// stream's parts, some of them sent long ago, were not accepted.
+func (up *upload) judge(err error) error {
+	kind := s3client.KindOf(err)
+	if kind == s3client.NotFound || kind == s3client.Invalid && up.stream != nil {
+		return again(err)
+	}
+	return err
+}
+
+// create begins a multipart upload. A caller whose context ends leaves at once; a goroutine stays until the store has
+// answered, and aborts what came of it.
+func (u *Uploader) create(ctx context.Context, to target, h s3client.Headers) (string, error) {
+	type answer struct {
+		id  string
+		err error
+	}
+	answers := make(chan answer)
+	started := u.spawn(func() {
+		longer, stop := grace(ctx, graceTimeout)
+		defer stop()
+		var a answer
+		a.id, a.err = u.o.Store.CreateUpload(longer, to.bucket, to.key, h)
+		select {
+		case answers <- a:
+		case <-ctx.Done():
+			if a.err == nil && a.id != "" {
+				u.abortLogged(to, a.id)
+			}
+		}
+	})
+	if !started {
+		return "", ErrClosed
+	}
+	select {
+	case a := <-answers:
+		if a.err == nil && a.id == "" {
+			a.err = &s3client.Error{Op: "POST Initiate Multipart Upload", Bucket: to.bucket, Key: to.key,
+				Message: "the answer has no upload id"}
+		}
+		return a.id, a.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+// abortSoon aborts an upload none of whose requests runs any more: at once, or in the background for a caller who has
+// left. A failure is logged: the upload is what `uploads list` shows then.
+func (u *Uploader) abortSoon(ctx context.Context, to target, id string) {
+	if ctx.Err() != nil && u.spawn(func() { u.abortLogged(to, id) }) {
+		return
+	}
+	u.abortLogged(to, id)
+}
+
+func (u *Uploader) abortLogged(to target, id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+	defer cancel()
+	if err := u.abort(ctx, to, id); err != nil {
+		u.o.Log.Warn("cannot abort a multipart upload; its parts stay", "bucket", to.bucket, "key", to.key, "upload", id,
+			"err", err)
+	}
+}
+
+// abort forgets an upload; one that is gone is fine.
+func (u *Uploader) abort(ctx context.Context, to target, id string) error {
+	err := u.o.Store.AbortUpload(ctx, to.bucket, to.key, id)
+	if err != nil && s3client.KindOf(err) != s3client.NotFound {
+		return fmt.Errorf("abort the upload of %s: %w", to, err)
+	}
+	return nil
+}

@@ -1,0 +1,277 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"pailfs/s3client"
+)
+
+const (
+	// abortTimeout bounds an abort, which runs on a context of its own: the caller's may be what ended the upload.
+	abortTimeout = 10 * time.Second
+	// graceTimeout is how long a request goes on after its caller has left, where breaking it off would leave the store in
+	// a state that nobody knows.
+	graceTimeout = 5 * time.Second
+	// maxTries bounds how often Store begins again: when the upload vanished, was refused as a whole, or when the store
+	// turned out not to copy.
+	maxTries = 3
+)
+
+// Uploader carries out uploads and copies for a whole mount. It is safe for concurrent use.
+type Uploader struct {
+	o     Options
+	slots chan struct{} // one place per request with a body or copy in flight
+	// share is the most slots that one large file, or all streams together, may have, so that a small file never waits
+	// behind large parts alone. streams counts the streams' part of it.
+	share   int
+	streams chan struct{}
+
+	wg sync.WaitGroup // background goroutines; Add under mu while not closed
+	mu struct {
+		sync.Mutex
+		closed    bool
+		live      map[*Stream]struct{}
+		undecided map[target][]string
+	}
+}
+
+// target is where an upload goes.
+type target struct{ bucket, key string }
+
+func (t target) String() string { return t.bucket + "/" + t.key }
+
+// New makes an Uploader. No request is made.
+func New(o Options) *Uploader {
+	o = o.withDefaults()
+	u := &Uploader{o: o, slots: make(chan struct{}, o.Parallel), share: max(1, o.Parallel-o.Parallel/4)}
+	u.streams = make(chan struct{}, u.share)
+	u.mu.live = make(map[*Stream]struct{})
+	u.mu.undecided = make(map[target][]string)
+	return u
+}
+
+// Limits are those the Uploader plans with.
+func (u *Uploader) Limits() Limits { return u.o.Limits }
+
+// Store makes the object equal to the file and returns what the store has then: Size, ETag, Headers as sent, and Modified
+// where the answer tells it (a PUT's does not on some stores: it is zero then). Nothing of a failed Store is left in the
+// bucket, but for a Stream's parts, which the next Store takes up, and an upload whose completion is undecided. After a
+// successful Store the Stream is over, used or not.
+//
+// Errors: s3client's, wrapped; Changed when the base is not the version that Job.Base names any more; Exists with
+// IfAbsent; TooLarge; the Source's own.
+func (u *Uploader) Store(ctx context.Context, j Job) (s3client.Object, error) {
+	to := target{j.Bucket, j.Key}
+	obj, err := u.store(ctx, to, j)
+	if err != nil {
+		return s3client.Object{}, fmt.Errorf("store %s: %w", to, err)
+	}
+	if j.Stream != nil {
+		j.Stream.over(ctx)
+	}
+	u.decide(ctx, to)
+	obj.Bucket, obj.Key, obj.Headers = j.Bucket, j.Key, &j.Headers
+	return obj, nil
+}
+
+func (u *Uploader) store(ctx context.Context, to target, j Job) (s3client.Object, error) {
+	j, err := j.normal()
+	if err != nil {
+		return s3client.Object{}, err
+	}
+	for try := 1; ; try++ {
+		obj, err := u.tryStore(ctx, to, j)
+		again := errors.Is(err, errAgain)
+		if errors.Is(err, s3client.Unsupported) && j.Base != nil { // a store that does not copy: send everything
+			j.Base, j.Need.Base, j.Need.BaseSize, again = nil, 0, 0, true
+		}
+		if err == nil || !again || try == maxTries || ctx.Err() != nil {
+			return obj, err
+		}
+		u.o.Log.Info("upload begins again", "bucket", to.bucket, "key", to.key, "err", err)
+	}
+}
+
+// normal settles what of the base can be copied.
+func (j Job) normal() (Job, error) {
+	if j.Base == nil || j.Base.ETag == "" { // without an ETag nothing pins the version
+		j.Base, j.Need.Base, j.Need.BaseSize = nil, 0, 0
+		return j, nil
+	}
+	if j.Need.Base > j.Base.Size {
+		return j, fmt.Errorf("base limit %d is past the base's size %d", j.Need.Base, j.Base.Size)
+	}
+	j.Need.BaseSize = j.Base.Size
+	return j, nil
+}
+
+func (u *Uploader) tryStore(ctx context.Context, to target, j Job) (s3client.Object, error) {
+	plan, err := u.plan(j)
+	if err != nil {
+		return s3client.Object{}, err
+	}
+	switch {
+	case plan.Single:
+		return u.put(ctx, to, j)
+	case plan.CopyWhole:
+		src := s3client.Object{Bucket: j.Base.Bucket, Key: j.Base.Key, ETag: j.Base.ETag, Size: j.Base.Size}
+		obj, err := u.copyObject(ctx, src, to, &j.Headers)
+		return obj, baseGone(err)
+	case j.Stream != nil && j.Stream.to == to:
+		return u.storeStream(ctx, to, j, plan)
+	}
+	return u.storeParts(ctx, to, j, plan)
+}
+
+// plan is MakePlan's, but for a conditional store, which is a multipart upload whatever the size.
+func (u *Uploader) plan(j Job) (Plan, error) {
+	plan, err := MakePlan(j.Need, u.o.Limits)
+	if err != nil || !j.IfAbsent || !plan.Single && !plan.CopyWhole {
+		return plan, err
+	}
+	n, err := j.Need.normal()
+	if err != nil {
+		return Plan{}, err
+	}
+	return planParts(n, u.o.Limits)
+}
+
+// storeStream finishes the stream's upload, unless copying from the base sends less than what the stream is missing.
+func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan) (s3client.Object, error) {
+	s := j.Stream
+	full, ok := planLayout(j.Need.Size, u.o.Limits)
+	if !ok { // longer than the layout reaches: the stream's parts fit no plan
+		return u.storeParts(ctx, to, j, plan)
+	}
+	switch err := s.hold(ctx); {
+	case errors.Is(err, errStreamEnded):
+		return u.storeParts(ctx, to, j, plan)
+	case err != nil:
+		return s3client.Object{}, err
+	}
+	defer s.release()
+	if plan.copies() && s.missing(full) > plan.sent() {
+		return u.storeParts(ctx, to, j, plan)
+	}
+	if s.beyond(len(full)) { // the file got shorter: parts behind its end could neither be named nor taken back
+		s.forsake(ctx)
+	}
+	up := &upload{u: u, to: to, job: j, pieces: full, parts: s.fresh(full), stream: s}
+	obj, err := up.carryOut(ctx)
+	switch {
+	case err != nil:
+		return obj, err
+	case sameHeaders(s.headers, j.Headers):
+		return u.check(ctx, to, obj, j.Need.Size, false)
+	}
+	obj.Bucket, obj.Key, obj.Size = to.bucket, to.key, j.Need.Size
+	return u.copy(ctx, obj, to, &j.Headers)
+}
+
+func (u *Uploader) storeParts(ctx context.Context, to target, j Job, plan Plan) (s3client.Object, error) {
+	up := &upload{u: u, to: to, job: j, pieces: plan.Pieces, parts: make([]s3client.Part, len(plan.Pieces))}
+	obj, err := up.carryOut(ctx)
+	if err != nil {
+		return obj, err
+	}
+	return u.check(ctx, to, obj, j.Need.Size, plan.copies())
+}
+
+// put sends a file in one request. The answer's ETag is taken as the proof; no request is spent on a look.
+func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, error) {
+	if err := acquire(ctx, u.slots); err != nil {
+		return s3client.Object{}, err
+	}
+	defer release(u.slots)
+	b := &body{src: j.Source, size: j.Need.Size}
+	obj, err := u.o.Store.Put(ctx, s3client.PutRequest{Bucket: to.bucket, Key: to.key, Headers: j.Headers, Body: b,
+		Size: j.Need.Size})
+	switch {
+	case err != nil:
+		return obj, b.cause(err)
+	case obj.ETag == "":
+		return obj, noETag("PUT Object", to)
+	case obj.Size != 0 && obj.Size != j.Need.Size:
+		return obj, wrongSize("PUT Object", to, obj.Size, j.Need.Size)
+	}
+	obj.Size = j.Need.Size
+	return obj, nil
+}
+
+// Close aborts the streams that nobody has stored and waits for all background work, or for ctx.
+func (u *Uploader) Close(ctx context.Context) error {
+	var errs []error
+	for _, s := range u.close() {
+		errs = append(errs, s.Abort(ctx))
+	}
+	idle := make(chan struct{})
+	go func() {
+		u.wg.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-ctx.Done():
+		errs = append(errs, fmt.Errorf("upload: close: %w", context.Cause(ctx)))
+	}
+	u.reportUndecided()
+	return errors.Join(errs...)
+}
+
+func (u *Uploader) close() (live []*Stream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.mu.closed = true
+	for s := range u.mu.live {
+		live = append(live, s)
+	}
+	return live
+}
+
+// spawn runs f in a goroutine that Close waits for; false after Close.
+func (u *Uploader) spawn(f func()) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.mu.closed {
+		return false
+	}
+	u.wg.Go(f)
+	return true
+}
+
+func acquire(ctx context.Context, slots chan struct{}) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func release(slots chan struct{}) { <-slots }
+
+// grace is a context that lives on for d after ctx has ended. Its stop function must be called.
+func grace(ctx context.Context, d time.Duration) (context.Context, func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(d, cancel) })
+	return longer, func() {
+		stop()
+		cancel()
+	}
+}
+
+func sameHeaders(a, b s3client.Headers) bool {
+	same := maps.Equal(a.Meta, b.Meta)
+	a.Meta, b.Meta = nil, nil
+	return same && a.ContentType == b.ContentType && a.CacheControl == b.CacheControl &&
+		a.ContentDisposition == b.ContentDisposition && a.ContentEncoding == b.ContentEncoding &&
+		a.ContentLanguage == b.ContentLanguage && a.Expires == b.Expires
+}

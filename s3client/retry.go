@@ -1,0 +1,186 @@
+package s3client
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// op is one call of the Store interface as the retry loop sees it.
+type op struct {
+	name        string // "GET Object", for errors
+	bucket, key string
+	write       bool          // counts against the write rate
+	body        bool          // sends bytes of ours
+	extra       time.Duration // the store may need this much longer: it copies or joins while we wait
+	once        bool          // a single attempt
+	pinned      bool          // reads a version that was seen: its absence is asked for twice
+	conflict    Kind          // what a 409 without a code means here
+	// settle looks at a failure after which the call may have been carried out all the same: unsure says that an attempt
+	// broke off without an answer that can be relied on. True ends the call as a success.
+	settle func(ctx context.Context, e *Error, unsure bool) bool
+}
+
+const (
+	firstPause = 100 * time.Millisecond
+	longPause  = 10 * time.Second
+	// Attempts that see the same thing: Swift answers 500 for good to metadata it finds too long, 403 to valid requests
+	// while its identity service is away for a moment, and a wrong endpoint has no address at the tenth try either.
+	most500  = 6
+	most403  = 3
+	mostHost = 4
+)
+
+// retrier decides whether and when a failed attempt is followed by another.
+type retrier struct {
+	deadline            time.Time
+	attempts            int
+	in500, in403, in404 int
+	noHost              int
+	pinned              bool
+	jitter              func(time.Duration) time.Duration
+}
+
+// next is the pause before the next attempt, false when the error is final.
+func (r *retrier) next(e *Error, at *attempt, bareHEAD bool, now time.Time) (time.Duration, bool) {
+	r.attempts++
+	r.deadline = r.deadline.Add(at.progress())
+	switch e.Kind {
+	case Temporary, Throttled:
+	case Denied:
+		if !hiccup(e, bareHEAD) {
+			return 0, false
+		}
+		if r.in403++; r.in403 >= most403 {
+			return 0, false
+		}
+	case NotFound:
+		// Swift answers 404 to a read at the very moment in which the object is replaced.
+		if !r.pinned || e.Code != "NoSuchKey" || r.in404 > 0 {
+			return 0, false
+		}
+		r.in404++
+	default:
+		return 0, false
+	}
+	if e.Status == http.StatusInternalServerError {
+		if r.in500++; r.in500 >= most500 {
+			return 0, false
+		}
+	}
+	if e.Code == "NoSuchHost" {
+		if r.noHost++; r.noHost >= mostHost {
+			return 0, false
+		}
+	}
+	pause := backoff(r.attempts, r.jitter)
+	if at.header != nil {
+		pause = max(pause, retryAfter(at.header, now))
+	}
+	if now.Add(pause).After(r.deadline) {
+		return 0, false
+	}
+	return pause, true
+}
+
+// hiccup is a refusal that a valid request can get: the identity service was away, or a session token has just expired
+// and is renewed. A HEAD has no code, so its bare 403 is given the same chance.
+func hiccup(e *Error, bareHEAD bool) bool {
+	switch e.Code {
+	case "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "TokenRefreshRequired":
+		return true
+	}
+	return bareHEAD && e.Status == http.StatusForbidden && e.Code == ""
+}
+
+// backoff doubles from firstPause to longPause, with full jitter.
+func backoff(attempt int, jitter func(time.Duration) time.Duration) time.Duration {
+	d := longPause
+	if shift := attempt - 1; shift < 10 {
+		d = min(longPause, firstPause<<shift)
+	}
+	return jitter(d)
+}
+
+func fullJitter(d time.Duration) time.Duration { return rand.N(d) + 1 }
+
+// do runs a call until it succeeds, fails for good, or its time is over. The error is an *Error.
+func (c *Client) do(ctx context.Context, o op, fn func(ctx context.Context, at *attempt) error) error {
+	leave, err := c.hold(ctx, o, fn)
+	if err == nil {
+		leave()
+	}
+	return err
+}
+
+// hold is do for calls whose answer is still to be read: the slot stays taken until leave is called.
+func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at *attempt) error) (leave func(), err error) {
+	if strings.IndexByte(o.key, 0) >= 0 || !utf8.ValidString(o.key) {
+		return nil, failed(o, Invalid, "InvalidURI", "a key cannot have a NUL, and is UTF-8")
+	}
+	r := retrier{deadline: time.Now().Add(c.timeout + o.extra), jitter: fullJitter, pinned: o.pinned}
+	unsure := false
+	for {
+		queued := time.Now()
+		leave, err := c.gate.enter(ctx, o.write, o.body)
+		if err != nil {
+			return nil, &Error{Op: o.name, Bucket: o.bucket, Key: o.key, Kind: Canceled, Err: err}
+		}
+		// Waiting for our own other requests is not the store's failure.
+		r.deadline = r.deadline.Add(time.Since(queued))
+		at := c.newAttempt(o, r.deadline)
+		err = fn(withAttempt(ctx, at), at)
+		if err == nil {
+			return leave, nil
+		}
+		leave()
+		e := c.failure(ctx, o, at, err)
+		if e.Kind == Throttled {
+			c.count.throttled.Add(1)
+		}
+		unsure = unsure || at.sent && (e.Kind == Temporary || e.Kind == Unknown)
+		if e.Kind != Canceled && o.settle != nil && o.settle(ctx, e, unsure) {
+			return func() {}, nil
+		}
+		if o.once {
+			return nil, e
+		}
+		pause, again := r.next(e, at, at.status == http.StatusForbidden && at.answer == nil, time.Now())
+		if !again {
+			return nil, e
+		}
+		if e.Kind == Denied {
+			c.creds.Expire() // a file may have been renewed, a role's token too
+		}
+		if err := sleep(ctx, pause); err != nil {
+			return nil, &Error{Op: o.name, Bucket: o.bucket, Key: o.key, Kind: Canceled, Message: e.Error(), Err: err}
+		}
+		c.count.retries.Add(1)
+	}
+}
+
+// newAttempt sets the attempt's waits: as long as its kind of call deserves, never past what is left of the call's time
+// by more than a second.
+func (c *Client) newAttempt(o op, deadline time.Time) *attempt {
+	wait := readWait
+	if o.write {
+		wait = writeWait
+	}
+	wait = min(wait, c.timeout) + o.extra
+	left := max(time.Until(deadline), min(time.Second, c.timeout))
+	return &attempt{wait: min(wait, left), stall: max(c.stall, o.extra), start: time.Now()}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

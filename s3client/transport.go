@@ -1,0 +1,106 @@
+package s3client
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net"
+	"net/http"
+	"os"
+	"time"
+)
+
+const (
+	dialTimeout      = 10 * time.Second
+	handshakeTimeout = 10 * time.Second
+	idleTimeout      = 60 * time.Second
+	wireBuffer       = 64 << 10 // each way: the default 4 KiB costs a system call for 4 KiB of a body
+)
+
+func newWire(cfg Config, p Profile, count *Counters, stall time.Duration) (*wire, error) {
+	w := &wire{count: count, userAgent: cfg.UserAgent, stall: stall, base: cfg.Transport}
+	if w.base != nil {
+		return w, nil
+	}
+	conf := &tls.Config{MinVersion: tls.VersionTLS12}
+	if cfg.CAFile != "" {
+		pool, err := trustedBy(cfg.CAFile)
+		if err != nil {
+			return nil, err
+		}
+		conf.RootCAs = pool
+	}
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}
+	requests := cfg.MaxRequests
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           dialer.DialContext,
+		TLSClientConfig:       conf,
+		TLSHandshakeTimeout:   handshakeTimeout,
+		MaxIdleConnsPerHost:   max(requests, 2),
+		IdleConnTimeout:       idleTimeout,
+		ExpectContinueTimeout: time.Second,
+		DisableCompression:    true, // the bytes are the object's
+		WriteBufferSize:       wireBuffer,
+		ReadBufferSize:        wireBuffer,
+		// An empty map: HTTP/1.1 alone. One HTTP/2 connection would carry, and slow down, all requests.
+		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
+	}
+	if p.MissedHEADHarmful {
+		guardHEAD(t, dialer)
+		w.closeHEAD = func(r *http.Request) bool {
+			// Through an https proxy the guard does not see the plain text.
+			proxy, err := t.Proxy(r)
+			return r.URL.Scheme == "https" && (proxy != nil || err != nil)
+		}
+	}
+	w.base, w.own = t, t
+	return w, nil
+}
+
+// trustedBy is the system's certificates and those of a PEM file.
+func trustedBy(file string) (*x509.CertPool, error) {
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, badConfig("cannot read the CA file: %v", err)
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, badConfig("no certificate in the CA file %s", file)
+	}
+	return pool, nil
+}
+
+// guardHEAD makes all connections of t close after a HEAD that failed (head.go).
+func guardHEAD(t *http.Transport, dialer *net.Dialer) {
+	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &headConn{Conn: conn}, nil
+	}
+	t.DialTLSContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		conf := t.TLSClientConfig.Clone()
+		if conf.ServerName == "" {
+			if conf.ServerName, _, err = net.SplitHostPort(addr); err != nil {
+				conf.ServerName = addr
+			}
+		}
+		secure := tls.Client(conn, conf)
+		ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			conn.Close()
+			return nil, err
+		}
+		return &headConn{Conn: secure}, nil
+	}
+}

@@ -1,0 +1,419 @@
+// Package cli holds the commands to what they promise about real mounts: in the background, at their end, at a crash and
+// when the store is away.
+package cli
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+
+	"pailfs/s3client"
+	"pailfs/tests/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// desk is one user's surroundings: a store with a bucket, directories, and the environment of the commands.
+type desk struct {
+	t      *testing.T
+	store  *testenv.Server
+	bucket string
+	mnt    string
+	state  string
+	env    []string
+}
+
+func newDesk(t *testing.T) *desk {
+	t.Helper()
+	testenv.Require(t)
+	base, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &desk{t: t, store: testenv.StoreIn(t, t.TempDir()), mnt: base + "/mnt", state: base + "/state"}
+	d.bucket = d.store.Bucket(t)
+	if err := os.Mkdir(d.mnt, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "PAILFS_") && !strings.HasPrefix(v, "AWS_") {
+			d.env = append(d.env, v)
+		}
+	}
+	d.env = append(append(d.env, d.store.Env()...), "PAILFS_ENDPOINT="+d.store.Endpoint, "PAILFS_REGION="+d.store.Region,
+		"PAILFS_STATE_DIR="+d.state, "PAILFS_RUN_DIR="+base+"/run", "PAILFS_TIMEOUT=5s")
+	t.Cleanup(d.sweep)
+	return d
+}
+
+// sweep takes away what a test that failed has left.
+func (d *desk) sweep() {
+	if d.mounted() {
+		d.t.Errorf("%s is still mounted", d.mnt)
+		d.pailfs("umount", "--force", "--timeout", "5s", d.mnt)
+		unix.Unmount(d.mnt, unix.MNT_DETACH)
+	}
+	if d.t.Failed() {
+		logs, _ := filepath.Glob(d.state + "/log/*")
+		for _, name := range logs {
+			b, _ := os.ReadFile(name)
+			d.t.Logf("%s:\n%s", name, b)
+		}
+	}
+}
+
+func (d *desk) mounted() bool {
+	d.t.Helper()
+	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(d.mnt))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return len(infos) > 0
+}
+
+// pailfs runs a command and returns what it printed and its exit code.
+func (d *desk) pailfs(args ...string) (string, int) {
+	d.t.Helper()
+	binary := testenv.Binary(d.t) // building it takes its time
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd.Env = d.env
+	out, err := cmd.CombinedOutput()
+	var ended *exec.ExitError
+	if err != nil && !errors.As(err, &ended) || ctx.Err() != nil {
+		d.t.Fatalf("pailfs %v: %v\n%s", args, err, out)
+	}
+	return string(out), cmd.ProcessState.ExitCode()
+}
+
+// expect runs a command that must end with a code and print the given words.
+func (d *desk) expect(code int, words []string, args ...string) {
+	d.t.Helper()
+	out, got := d.pailfs(args...)
+	if got != code {
+		d.t.Errorf("pailfs %v: exit code %d, want %d\n%s", args, got, code, out)
+	}
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			d.t.Errorf("pailfs %v: %q is missing in\n%s", args, w, out)
+		}
+	}
+	if strings.Contains(out, d.store.SecretKey) {
+		d.t.Errorf("pailfs %v shows the secret:\n%s", args, out)
+	}
+}
+
+func (d *desk) mount(args ...string) {
+	d.t.Helper()
+	d.expect(0, nil, append([]string{"mount", d.bucket, d.mnt}, args...)...)
+	if !d.mounted() {
+		d.t.Fatal("the command is back and nothing is mounted")
+	}
+}
+
+// pid is the process that serves the mount, as its lock says.
+func (d *desk) pid() int {
+	d.t.Helper()
+	locks, err := filepath.Glob(d.state + "/mounts/*/lock")
+	if err != nil || len(locks) != 1 {
+		d.t.Fatalf("%v %v", locks, err)
+	}
+	b, err := os.ReadFile(locks[0])
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return pid
+}
+
+// awaitEnd waits until a process that is not ours has ended.
+func (d *desk) awaitEnd(pid int) {
+	d.t.Helper()
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) || zombie(pid) {
+			return
+		}
+		if time.Now().After(until) {
+			d.t.Fatalf("process %d has not ended", pid)
+		}
+	}
+}
+
+// zombie says whether a process has ended and nobody has asked for its status: init is slow in some containers.
+func zombie(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, after, _ := strings.Cut(string(b), ") ")
+	return strings.HasPrefix(after, "Z")
+}
+
+func (d *desk) write(name, text string) error {
+	return os.WriteFile(filepath.Join(d.mnt, name), []byte(text), 0o644)
+}
+
+// open makes a file, writes to it and leaves it open.
+func (d *desk) open(name, text string) *os.File {
+	d.t.Helper()
+	f, err := os.Create(filepath.Join(d.mnt, name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	if _, err := f.WriteString(text); err != nil {
+		d.t.Fatal(err)
+	}
+	return f
+}
+
+// object is what the store has under a key, "" and false when nothing.
+func (d *desk) object(key string) (string, bool) {
+	d.t.Helper()
+	body, _, err := d.store.Client.Get(d.t.Context(), s3client.GetRequest{Bucket: d.bucket, Key: key})
+	if errors.Is(err, s3client.NotFound) {
+		return "", false
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer body.Close()
+	b, err := io.ReadAll(body)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b), true
+}
+
+func (d *desk) wantObject(key, want string) {
+	d.t.Helper()
+	if got, ok := d.object(key); !ok || got != want {
+		d.t.Errorf("the store has %q (%v) under %s, want %q", got, ok, key, want)
+	}
+}
+
+func TestAMountInTheBackground(t *testing.T) {
+	d := newDesk(t)
+	d.mount("-o", "metadata_ttl=1s,noexec")
+	if err := d.write("a", "hello"); err != nil {
+		t.Error(err)
+	}
+	d.wantObject("a", "hello")
+	pid := d.pid()
+	cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	if err != nil || bytes.Contains(cmdline, []byte(d.store.SecretKey)) {
+		t.Errorf("%q %v", cmdline, err)
+	}
+	if cwd, err := os.Readlink(fmt.Sprintf("/proc/%d/cwd", pid)); err != nil || cwd != "/" {
+		t.Errorf("the process stands in %s: %v", cwd, err)
+	}
+	if sid, err := unix.Getsid(pid); err != nil || sid != pid {
+		t.Errorf("session %d: %v", sid, err)
+	}
+	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(d.mnt))
+	if err != nil || len(infos) != 1 || infos[0].FSType != "fuse.pailfs" || !strings.HasSuffix(infos[0].Source, ":"+d.bucket) ||
+		!strings.Contains(infos[0].Options, "noexec") {
+		t.Errorf("%+v %v", infos, err)
+	}
+	d.expect(6, []string{"mounted there already", "pailfs umount"}, "mount", d.bucket, d.mnt)
+	d.expect(0, nil, "umount", d.mnt)
+	if d.mounted() {
+		t.Error("still mounted")
+	}
+	if err := unix.Kill(pid, 0); !errors.Is(err, unix.ESRCH) && !zombie(pid) {
+		t.Errorf("umount is back and process %d lives", pid)
+	}
+	d.expect(6, []string{"nothing is mounted there"}, "umount", d.mnt)
+	logs, err := filepath.Glob(d.state + "/log/*.log")
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("%v %v", logs, err)
+	}
+	log, err := os.ReadFile(logs[0])
+	if err != nil || !bytes.Contains(log, []byte("msg=mounted")) || bytes.Contains(log, []byte(d.store.SecretKey)) {
+		t.Errorf("%s %v", log, err)
+	}
+}
+
+func TestAMountInUse(t *testing.T) {
+	d := newDesk(t)
+	d.mount()
+	f := d.open("open", "written, not closed")
+	defer f.Close()
+	d.expect(6, []string{"in use by cli.test (pid " + strconv.Itoa(os.Getpid()), "--force"}, "umount", d.mnt)
+	if !d.mounted() {
+		t.Fatal("a mount in use was taken away")
+	}
+	d.expect(0, nil, "umount", "--force", d.mnt)
+	if d.mounted() {
+		t.Error("still mounted")
+	}
+	d.wantObject("open", "written, not closed")
+	if _, err := f.WriteString("more"); err == nil {
+		t.Error("a write after the end of the mount succeeded")
+	}
+}
+
+func TestASignalStoresAndLeaves(t *testing.T) {
+	d := newDesk(t)
+	d.mount()
+	defer d.open("open", "written").Close()
+	pid := d.pid()
+	if err := unix.Kill(pid, unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitEnd(pid)
+	if d.mounted() {
+		t.Error("still mounted")
+	}
+	d.wantObject("open", "written")
+}
+
+func TestAKilledProcess(t *testing.T) {
+	d := newDesk(t)
+	d.mount()
+	pid := d.pid()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitEnd(pid)
+	var st unix.Statfs_t
+	if err := unix.Statfs(d.mnt, &st); !errors.Is(err, unix.ENOTCONN) {
+		t.Errorf("the killed mount answers: %v", err)
+	}
+	d.mount() // over the dead one
+	if err := d.write("a", "x"); err != nil {
+		t.Error(err)
+	}
+	pid = d.pid()
+	if err := unix.Kill(pid, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitEnd(pid)
+	d.expect(0, []string{"ended without a word"}, "umount", d.mnt)
+	if d.mounted() {
+		t.Error("the dead mount is still there")
+	}
+}
+
+func TestWhatTheStoreDoesNotHaveIsNamedAndStoredLater(t *testing.T) {
+	d := newDesk(t)
+	d.mount("--timeout", "2s")
+	f := d.open("late", "kept bytes")
+	d.store.Stop(t)
+	if err := f.Close(); err == nil {
+		t.Error("close succeeded without the store")
+	}
+	d.expect(8, []string{"not stored: " + d.bucket + "/late (10 B)", "1 file not stored", "kept in " + d.state}, "umount", d.mnt)
+	// Without the store there is no mount, and what is kept stays.
+	d.expect(4, []string{"refuses connections"}, "mount", d.bucket, d.mnt, "--timeout", "1s")
+	d.store.Start(t)
+	if _, ok := d.object("late"); ok {
+		t.Fatal("the store has it already")
+	}
+	d.mount()
+	d.expect(0, nil, "umount", d.mnt)
+	d.wantObject("late", "kept bytes")
+}
+
+func TestUmountTimesOutAndGoesOn(t *testing.T) {
+	d := newDesk(t)
+	d.mount("--timeout", "20s")
+	f := d.open("slow", "bytes")
+	defer f.Close()
+	d.store.Stop(t)
+	d.expect(8, []string{"goes on in the background", "waits for it again"}, "umount", "--force", "--timeout", "200ms", d.mnt)
+	d.expect(6, []string{"pailfs umount"}, "mount", d.bucket, d.mnt)
+	d.store.Start(t)
+	d.expect(0, nil, "umount", d.mnt) // waits for what goes on
+	d.wantObject("slow", "bytes")
+}
+
+func TestTheForeground(t *testing.T) {
+	d := newDesk(t)
+	var stderr bytes.Buffer
+	cmd := exec.Command(testenv.Binary(t), "mount", "-f", d.bucket, d.mnt, "--log-format", "json")
+	cmd.Env, cmd.Stderr = d.env, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	for !d.mounted() {
+		select {
+		case err := <-ended:
+			t.Fatalf("%v\n%s", err, stderr.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if err := d.write("a", "x"); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("%v\n%s", err, stderr.String())
+	}
+	if !strings.Contains(stderr.String(), `"msg":"mounted"`) || !strings.Contains(stderr.String(), `"msg":"everything is stored"`) {
+		t.Errorf("%s", stderr.String())
+	}
+	if d.mounted() {
+		t.Error("still mounted")
+	}
+}
+
+func TestAPlainUmountIsEnough(t *testing.T) {
+	d := newDesk(t)
+	d.mount()
+	if err := d.write("a", "x"); err != nil {
+		t.Error(err)
+	}
+	pid := d.pid()
+	if err := unix.Unmount(d.mnt, 0); err != nil {
+		t.Fatal(err)
+	}
+	d.awaitEnd(pid)
+	d.wantObject("a", "x")
+	if left, err := os.ReadDir(filepath.Dir(d.mnt) + "/run"); err != nil || len(left) != 0 {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
+func TestTheLogIsOpenedAgain(t *testing.T) {
+	d := newDesk(t)
+	log := t.TempDir() + "/pailfs.log"
+	d.mount("--log-file", log)
+	if err := os.Rename(log, log+".1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Kill(d.pid(), unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(log); err == nil && bytes.Contains(b, []byte("log opened again")) {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatal("no new log")
+		}
+	}
+	if fi, err := os.Stat(log); err != nil || fi.Mode().Perm() != 0o600 {
+		t.Errorf("%v %v", fi, err)
+	}
+	d.expect(0, nil, "umount", d.mnt)
+}

@@ -1,0 +1,115 @@
+// Package imports holds the walls between the rooms: which package may import which, and why each foreign module is
+// here at all.
+package imports
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// rooms lists what each package of the product may import of ours. A new arrow is a decision: fs/README.md says why.
+var rooms = map[string][]string{
+	"pailfs/cache":       {},
+	"pailfs/fs/journal":  {},
+	"pailfs/s3client":    {},
+	"pailfs/fs/upload":   {"pailfs/fs/journal", "pailfs/s3client"},
+	"pailfs/fs/content":  {"pailfs/cache", "pailfs/fs/journal", "pailfs/fs/upload", "pailfs/s3client"},
+	"pailfs/fs/tree":     {"pailfs/cache", "pailfs/s3client"},
+	"pailfs/fs":          {"pailfs/cache", "pailfs/fs/content", "pailfs/fs/tree", "pailfs/s3client"},
+	"pailfs/cmd/pailfs":  {"pailfs/cache", "pailfs/fs", "pailfs/fs/content", "pailfs/fs/journal", "pailfs/fs/tree", "pailfs/fs/upload", "pailfs/s3client"},
+	"pailfs/tests/bench": {"pailfs/s3client", "pailfs/tests/lagproxy", "pailfs/tests/testenv"},
+}
+
+// foreign lists the modules the product links, where each may be imported, and why it is here.
+var foreign = []struct {
+	prefix string
+	only   []string // packages; empty means anywhere
+	reason string
+}{
+	{"github.com/hanwen/go-fuse/v2", []string{"pailfs/fs"}, "the kernel's FUSE protocol"},
+	{"github.com/minio/minio-go/v7", []string{"pailfs/s3client"}, "the S3 protocol: signatures, credentials, requests"},
+	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache"}, "the order of eviction"},
+	{"github.com/urfave/cli/v2", []string{"pailfs/cmd/pailfs"}, "commands, flags, help"},
+	{"github.com/moby/sys/mountinfo", []string{"pailfs/fs", "pailfs/cmd/pailfs"}, "the mount table, with its escapes"},
+	{"golang.org/x/sync", nil, "errgroup, semaphore, singleflight"},
+	{"golang.org/x/sys", nil, "system calls the standard library lacks: fallocate, umount flags"},
+	{"golang.org/x/term", []string{"pailfs/cmd/pailfs"}, "is this a terminal"},
+	{"golang.org/x/time", []string{"pailfs/s3client"}, "the write rate"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Standard   bool
+}
+
+func list(t *testing.T, patterns ...string) []pkg {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard"}, patterns...)...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderr.String())
+	}
+	var all []pkg
+	for dec := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
+	seen := 0
+	for _, p := range list(t, "pailfs/cache", "pailfs/fs/...", "pailfs/s3client", "pailfs/cmd/pailfs") {
+		allowed, known := rooms[p.ImportPath]
+		if !known {
+			t.Errorf("%s is a room nobody wrote down: add it to the table", p.ImportPath)
+			continue
+		}
+		seen++
+		for _, imported := range p.Imports {
+			if strings.HasPrefix(imported, "pailfs/") && !slices.Contains(allowed, imported) {
+				t.Errorf("%s imports %s: a wall stands there", p.ImportPath, imported)
+			}
+		}
+	}
+	if seen < 8 {
+		t.Errorf("only %d rooms were looked at", seen)
+	}
+}
+
+func TestForeignModulesAreFewAndInTheirRooms(t *testing.T) {
+	for _, p := range list(t, "pailfs/cache", "pailfs/fs/...", "pailfs/s3client", "pailfs/cmd/pailfs") {
+		for _, imported := range p.Imports {
+			if !strings.Contains(strings.Split(imported, "/")[0], ".") {
+				continue // the standard library
+			}
+			i := slices.IndexFunc(foreign, func(f struct {
+				prefix string
+				only   []string
+				reason string
+			}) bool {
+				return imported == f.prefix || strings.HasPrefix(imported, f.prefix+"/")
+			})
+			if i < 0 {
+				t.Errorf("%s imports %s, which is not in the table", p.ImportPath, imported)
+				continue
+			}
+			if only := foreign[i].only; len(only) > 0 && !slices.Contains(only, p.ImportPath) {
+				t.Errorf("%s imports %s (%s), which belongs in %v", p.ImportPath, imported, foreign[i].reason, only)
+			}
+		}
+	}
+}

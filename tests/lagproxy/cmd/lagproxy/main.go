@@ -1,0 +1,88 @@
+// Command lagproxy puts latency and a bandwidth limit before an S3 server and counts its requests.
+//
+//	lagproxy --backend 127.0.0.1:9000 [--listen 127.0.0.1:0] [--latency 20ms] [--rate 80000000] [--admin 127.0.0.1:0]
+//
+// One JSON line says where it listens. On the admin address GET /counts answers the counters and POST /reset sets them
+// to zero. It ends on SIGINT, on SIGTERM and, with --exit-with-stdin, when its standard input closes.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"pailfs/tests/lagproxy"
+)
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "lagproxy:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	f := flag.NewFlagSet("lagproxy", flag.ContinueOnError)
+	backend := f.String("backend", "", "HOST:PORT of the server (required)")
+	listen := f.String("listen", "127.0.0.1:0", "address for clients")
+	admin := f.String("admin", "127.0.0.1:0", "address for the counters")
+	latency := f.Duration("latency", 0, "least time to the first byte of an answer")
+	rate := f.Int64("rate", 0, "bytes a second of each connection and direction, 0 for no limit")
+	exitWithStdin := f.Bool("exit-with-stdin", false, "end when standard input closes")
+	if err := f.Parse(args); err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if *exitWithStdin {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithCancel(ctx)
+		go func() {
+			io.Copy(io.Discard, os.Stdin) // an error is an end as well
+			cancel()
+		}()
+	}
+	p, err := lagproxy.Listen(*listen, lagproxy.Options{Backend: *backend, Latency: *latency, Rate: *rate})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	ln, err := net.Listen("tcp", *admin)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: handler(p)}
+	defer srv.Close()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	err = json.NewEncoder(os.Stdout).Encode(map[string]string{
+		"endpoint": "http://" + p.Addr(), "admin": "http://" + ln.Addr().String(),
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-served:
+		return err
+	}
+}
+
+func handler(p *lagproxy.Proxy) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		json.NewEncoder(w).Encode(p.Counts()) // who asked may be gone
+	})
+	mux.HandleFunc("POST /reset", func(http.ResponseWriter, *http.Request) { p.Reset() })
+	return mux
+}

@@ -1,0 +1,151 @@
+// Command gotest reads the output of `go test -json` and prints what a person wants of it: a line for each package, and
+// all output of tests that failed. Skipped tests go to the file named by PAILFS_SKIP_FILE, unless they are in it already.
+//
+//	go test -json ./... | gotest
+//
+// Its status is 1 when something failed, or when the stream ended before the tests did.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+// event is a line of `go test -json` (go doc test2json).
+type event struct {
+	Action, Package, Test, Output string
+	ImportPath                    string // of build output
+	Elapsed                       float64
+}
+
+// suite is what is known of the packages so far.
+type suite struct {
+	out     io.Writer
+	output  map[string][]string // by package and test
+	running map[string]bool     // packages that have not ended
+	skipped []string            // "test: reason"
+	failed  bool
+}
+
+func main() {
+	s := &suite{out: os.Stdout, output: map[string][]string{}, running: map[string]bool{}}
+	err := s.read(os.Stdin)
+	if err == nil {
+		err = writeSkips(os.Getenv("PAILFS_SKIP_FILE"), s.skipped)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gotest:", err)
+	}
+	if err != nil || s.failed {
+		os.Exit(1)
+	}
+}
+
+func (s *suite) read(r io.Reader) error {
+	in := bufio.NewReader(r)
+	for {
+		line, err := in.ReadString('\n')
+		if line != "" {
+			var e event
+			if json.Unmarshal([]byte(line), &e) != nil {
+				fmt.Fprint(s.out, line) // not of go test: the go command's own words
+			} else {
+				s.take(e)
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for p := range s.running {
+		s.failed = true
+		fmt.Fprintf(s.out, "FAIL %s: did not end\n", p)
+	}
+	return nil
+}
+
+func (s *suite) take(e event) {
+	key := e.Package + " " + e.Test
+	switch e.Action {
+	case "start":
+		s.running[e.Package] = true
+	case "output":
+		s.output[key] = append(s.output[key], e.Output)
+	case "build-output":
+		fmt.Fprint(s.out, e.Output)
+	case "build-fail":
+		s.failed = true
+	case "pass":
+		s.end(e, "ok  ")
+	case "skip":
+		if e.Test != "" {
+			s.skipped = append(s.skipped, e.Test+": "+reason(s.output[key]))
+		}
+		s.end(e, "none")
+	case "fail":
+		s.failed = true
+		fmt.Fprint(s.out, strings.Join(s.output[key], ""))
+		s.end(e, "FAIL")
+	}
+}
+
+// end forgets a test's output and prints a package's line.
+func (s *suite) end(e event, word string) {
+	delete(s.output, e.Package+" "+e.Test)
+	if e.Test != "" {
+		return
+	}
+	delete(s.running, e.Package)
+	if word != "none" { // a package without tests
+		fmt.Fprintf(s.out, "%s %-44s %7.1fs\n", word, e.Package, e.Elapsed)
+	}
+}
+
+// reason finds why a test was skipped: the last line that a test wrote, without its file and line.
+func reason(output []string) string {
+	for _, line := range slices.Backward(output) {
+		line = strings.TrimSpace(line)
+		if line == "" || strings.HasPrefix(line, "---") || strings.HasPrefix(line, "===") {
+			continue
+		}
+		if _, text, ok := strings.Cut(line, ": "); ok {
+			return text
+		}
+		return line
+	}
+	return "no reason given"
+}
+
+// writeSkips adds the tests that are not in the file.
+func writeSkips(file string, skipped []string) error {
+	if file == "" || len(skipped) == 0 {
+		return nil
+	}
+	have, err := os.ReadFile(file)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	for _, s := range skipped {
+		name, _, _ := strings.Cut(s, ":")
+		if strings.HasPrefix(string(have), name+":") || strings.Contains(string(have), "\n"+name+":") {
+			continue
+		}
+		if _, err = fmt.Fprintln(f, s); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, f.Close())
+}

@@ -103,7 +103,9 @@ func TestErrorsFromTheWire(t *testing.T) {
 		"no key":          {nil, func(c *Client) error { _, err := c.Head(ctx, "bucket", ""); return err }, Invalid, "InvalidRequest", 0},
 		"key too long": {nil, func(c *Client) error { _, err := c.Head(ctx, "bucket", strings.Repeat("k", 1025)); return err },
 			Invalid, "InvalidRequest", 0},
-		"no ETag":  {func(w http.ResponseWriter, r *http.Request, _ int) {}, put, Unknown, "UnknownAnswer", 1},
+		"no ETag": {func(w http.ResponseWriter, r *http.Request, _ int) {}, put, Unknown, "UnknownAnswer", 1},
+		"overtaken": {func(w http.ResponseWriter, r *http.Request, _ int) { w.Header().Set("X-Trans-Id", "tx1") }, put,
+			Changed, "Overtaken", 1},
 		"redirect": {say(301, "PermanentRedirect"), get, Invalid, "PermanentRedirect", 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,10 +1,26 @@
 // Package s3client is the store: one account of an S3-compatible object storage behind one interface, Store.
 //
-// minio-go is imported here and nowhere else. What minio-go lacks (PUT bucket ACL, listings with a context, the body of
-// a 200 answer to a copy) is done with its signer in signed.go. Errors have a Kind (errors.go); retries, back-off and
-// deadlines are this package's own (retry.go; minio-go's are off); regions, endpoints, limits and quirks of stores are
-// a Profile (profile.go); requests are counted by kind (counters.go) and held under the write rate (limit.go).
+// minio-go is imported here and nowhere else. It carries the calls about single objects (object.go, get.go,
+// multipart.go) and buckets; what it lacks, or decodes so that a strange answer looks like a good one, is done with its
+// signer in signed.go: ACLs and locations, listings (list.go), copies (copy.go), multi-deletes (delete.go). It makes one
+// attempt a call. The rest is this package's own:
+//
+//	profile.go      regions, endpoints, limits and quirks of stores
+//	credentials.go  where access keys come from
+//	limit.go        requests in flight, writes a second
+//	retry.go        attempts, back-off, deadlines, and what to think of an answer that got lost
+//	wire.go         under minio-go and signed.go alike: counts, time-outs of answers and bodies, error documents
+//	transport.go    connections; head.go, the guard against Swift's answers to HEADs that miss
+//	classify.go     status and code to Kind, total (errors.go has the kinds)
+//	xmlscan.go      the XML that stores send
+//
+// How a call goes: Client.do waits for the write rate and a slot, makes an attempt with a time-out that starts anew with
+// each byte sent, and turns what comes back into a Kind; Temporary and Throttled are tried again until Config.Timeout has
+// passed without progress. A GET's body resumes by itself where it broke off, pinned to its ETag. An answer that is not
+// the store's (a proxy's page, a document cut off, no ETag) is Unknown, whatever its status.
 //
 // Called by cache (through a func), fs/tree, fs/content, fs/upload and cmd/pailfs. Calls nobody of ours. It never
-// caches, never decides about names, and never reports an unknown answer as "not found".
+// caches, never decides about names, and never reports an unknown answer as "not found". It keeps no goroutines; its
+// locks are leaves and guard single fields, but one: a request's body is read under its source's lock, so that nobody
+// reads it any more when the call has returned.
 package s3client

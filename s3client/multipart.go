@@ -50,7 +50,7 @@ func (c *Client) UploadPart(ctx context.Context, req PartRequest) (Part, error) 
 			return err
 		}
 		part.ETag = unquote(got.ETag)
-		return needETag(part.ETag)
+		return written(o, a, part.ETag)
 	})
 	if err != nil {
 		return Part{}, err

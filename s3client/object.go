@@ -95,7 +95,7 @@ func (c *Client) Put(ctx context.Context, req PutRequest) (Object, error) {
 			return err
 		}
 		obj.ETag, obj.Modified = unquote(info.ETag), storedAt(a.header)
-		return needETag(obj.ETag)
+		return written(o, a, obj.ETag)
 	})
 	if err != nil {
 		return Object{}, err
@@ -111,6 +111,17 @@ func checkSize(o op, size, most int64) error {
 		return failed(o, TooLarge, "EntityTooLarge", "%d bytes, one request takes %d", size, most)
 	}
 	return nil
+}
+
+// written checks the answer to a PUT. Swift, which orders writes by their time of arrival, answers one that a later write
+// has overtaken with 202, and its S3 side makes that a 200 without an ETag: another's bytes are stored, not these.
+func written(o op, a *attempt, etag string) error {
+	if etag == "" && a.status < 300 && a.header.Get("X-Trans-Id") != "" {
+		e := failed(o, Changed, "Overtaken", "a later write of the same key was stored instead")
+		e.Status, e.RequestID = a.status, a.requestID()
+		return e
+	}
+	return needETag(etag)
 }
 
 var errNoETag = errors.New("the store's answer has no ETag")

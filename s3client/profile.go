@@ -33,7 +33,7 @@ type Profile struct {
 	MaxMetaValue int `json:"max_meta_value"`
 	MaxMeta      int `json:"max_meta"`
 	// MissedHEADHarmful: the answer to a HEAD that fails is followed by bytes that do not belong there, so that the
-	// connection's next answer cannot be read.
+	// connection's next answer cannot be read. head.go keeps that from happening.
 	MissedHEADHarmful bool `json:"missed_head_harmful"`
 }
 
@@ -102,8 +102,8 @@ func limitsOf(provider string) (Profile, bool) {
 	case "swift":
 		p.MaxParts = 1000
 		p.MaxDelete, p.MaxMetaValue, p.MaxMeta, p.MissedHEADHarmful = 100, 256, 4096, true
-	case "generic":
-		p.MaxParts, p.MaxDelete = 1000, 100
+	case "generic": // it may be a Swift: the narrower limits, and on guard
+		p.MaxParts, p.MaxDelete, p.MissedHEADHarmful = 1000, 100, true
 	default:
 		return Profile{}, false
 	}
@@ -132,12 +132,12 @@ func profileOf(cfg Config) (Profile, *url.URL, error) {
 	if err != nil {
 		return Profile{}, nil, err
 	}
-	hostRegion, hostListed := regionByHost(u.Hostname())
+	hostRegion, hostListed := regionByHost(u.Hostname()) // by the host alone: other Swifts name their region KR1 as well
 	if region == "" && hostListed {
 		region = hostRegion.Name
 	}
 	if provider == "" || provider == "auto" {
-		provider = guessProvider(u.Hostname(), isListed || hostListed)
+		provider = guessProvider(u.Hostname(), hostListed)
 	}
 	p, ok := limitsOf(provider)
 	if !ok {

@@ -43,6 +43,8 @@ func newWire(cfg Config, p Profile, count *Counters, stall time.Duration) (*wire
 		DisableCompression:    true, // the bytes are the object's
 		WriteBufferSize:       wireBuffer,
 		ReadBufferSize:        wireBuffer,
+
+		MaxResponseHeaderBytes: 1 << 20,
 		// An empty map: HTTP/1.1 alone. One HTTP/2 connection would carry, and slow down, all requests.
 		TLSNextProto: map[string]func(string, *tls.Conn) http.RoundTripper{},
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -13,6 +14,7 @@ import (
 
 var (
 	errNoAnswer = errors.New("no answer within the time-out")
+	errEndless  = errors.New("the answer's body does not end")
 	errStalled  = errors.New("the body stood still until the time-out")
 )
 
@@ -134,7 +136,10 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	at.status, at.header = resp.StatusCode, resp.Header
 	resp.Header = plainHeader(resp.Header)
 	resp.Request = req
-	body := &recvBody{rc: resp.Body, ctx: ctx, cancel: cancel, at: at, in: &w.count.bytesIn}
+	body := &recvBody{rc: resp.Body, ctx: ctx, cancel: cancel, at: at, in: &w.count.bytesIn, left: maxAnswer}
+	if req.Method == http.MethodGet {
+		body.left = math.MaxInt64 // an object, or a document that signed.go bounds
+	}
 	body.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
 	body.timer.Stop()
 	resp.Body = body
@@ -233,13 +238,19 @@ type recvBody struct {
 	timer  *time.Timer
 	at     *attempt
 	in     *atomic.Int64
+	left   int64 // of what is taken from it: minio-go reads what it does not need to the end
 }
 
 func (b *recvBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.at.note(0, nil, errEndless)
+		return 0, errEndless
+	}
 	b.timer.Reset(b.at.stall)
 	n, err := b.rc.Read(p)
 	b.timer.Stop()
 	b.in.Add(int64(n))
+	b.left -= int64(n)
 	if err != nil && err != io.EOF {
 		if cause := context.Cause(b.ctx); errors.Is(cause, errStalled) {
 			err = cause

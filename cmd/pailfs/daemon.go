@@ -56,7 +56,10 @@ func startDaemon(ctx context.Context, plan *mountPlan, std stdio) error {
 	defer answers.Close()
 	got, err := awaitReady(ctx, child, answers)
 	if err == nil && got.Ready {
-		return child.Release()
+		if ctx.Err() == nil {
+			return child.Release()
+		}
+		err = child.Signal(unix.SIGTERM) // ready too late: it unmounts again
 	}
 	_, waitErr := child.Wait()
 	switch {

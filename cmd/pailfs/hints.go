@@ -2,22 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
-	pfs "pailfs/fs"
-	"pailfs/fs/journal"
 	"pailfs/s3client"
 )
 
@@ -38,11 +29,14 @@ func (s subject) fail(code int, why, hint string) *failure {
 }
 
 // where names the store in a sentence.
-func (s subject) where() string {
-	if s.region != "" {
-		return s.region
+func (s subject) where() string { return storeName(s.region, s.endpoint) }
+
+// storeName is the region's name where the endpoint is the region's own, else the endpoint's host.
+func storeName(region, endpoint string) string {
+	if r, ok := s3client.RegionByName(region); ok && strings.EqualFold(r.Endpoint, endpoint) {
+		return r.Name
 	}
-	return hostOf(s.endpoint)
+	return hostOf(endpoint)
 }
 
 func hostOf(endpoint string) string {
@@ -215,57 +209,6 @@ func (s subject) bucketOr(other string) string {
 	return other
 }
 
-// networkFailure recognises why no answer came; nil when the error is none of the network's.
-func (s subject) networkFailure(err error) *failure {
-	host := hostOf(s.endpoint)
-	var dns *net.DNSError
-	if errors.As(err, &dns) {
-		why := fmt.Sprintf("the name of %s cannot be looked up (%s)", host, dns.Err)
-		if dns.IsNotFound {
-			return s.fail(exitUnreachable, why, "check the spelling of --endpoint or --region, and this host's DNS (/etc/resolv.conf)")
-		}
-		return s.fail(exitUnreachable, why, "this host's DNS does not answer: check /etc/resolv.conf and the network")
-	}
-	if f := s.tlsFailure(err, host); f != nil {
-		return f
-	}
-	var timeout net.Error
-	switch {
-	case errors.Is(err, unix.ECONNREFUSED):
-		return s.fail(exitUnreachable, host+" refuses connections", "nothing listens there: check host and port of --endpoint, and that the store runs")
-	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH):
-		return s.fail(exitUnreachable, "no route to "+host, hintNetwork)
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():
-		return s.fail(exitUnreachable, fmt.Sprintf("no answer from %s in time", host), hintNetwork)
-	case errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
-		return s.fail(exitUnreachable, host+" closes the connection", "a proxy or firewall between may do that, or the port speaks another protocol")
-	}
-	return nil
-}
-
-func (s subject) tlsFailure(err error, host string) *failure {
-	var authority x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var invalid x509.CertificateInvalidError
-	var record tls.RecordHeaderError
-	switch {
-	case errors.As(err, &authority):
-		return s.fail(exitUnreachable, fmt.Sprintf("the certificate of %s is signed by an authority this host does not know", host),
-			"give the authority's certificate with --ca-file FILE, or install ca-certificates")
-	case errors.As(err, &name):
-		return s.fail(exitUnreachable, fmt.Sprintf("the certificate of %s is for other names (%v)", host, name),
-			"check --endpoint; with --virtual-hosted a bucket name with dots does not fit the certificate")
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return s.fail(exitUnreachable, fmt.Sprintf("the certificate of %s is not valid now (%v)", host, invalid),
-			"check this host's clock first; if it is right, the certificate must be renewed")
-	case errors.As(err, &invalid):
-		return s.fail(exitUnreachable, fmt.Sprintf("the certificate of %s is not valid (%v)", host, invalid), "")
-	case errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
-		return s.fail(exitUnreachable, host+" does not speak TLS", "the endpoint may be http://, or its port another one")
-	}
-	return nil
-}
-
 // details are the store's own words, for the operator of the store: status, code, request id.
 func details(e *s3client.Error) string {
 	var parts []string
@@ -301,37 +244,4 @@ func plainCause(e *s3client.Error) string {
 		return ""
 	}
 	return ": " + e.Err.Error()
-}
-
-// hostFailure says what an error of the mount point, FUSE or the state directory means to a user; nil for others.
-func (s subject) hostFailure(err error, mountpoint, stateDir string) *failure {
-	switch {
-	case errors.Is(err, pfs.ErrNoMountpoint):
-		return s.fail(exitMountPoint, "the directory does not exist", "mkdir -p "+mountpoint)
-	case errors.Is(err, pfs.ErrNotDirectory):
-		return s.fail(exitMountPoint, "it is not a directory", "a mount point is an empty directory")
-	case errors.Is(err, pfs.ErrNotEmpty):
-		return s.fail(exitMountPoint, "the directory is not empty", "its files would be hidden: move them, or mount on an empty directory")
-	case errors.Is(err, pfs.ErrMounted):
-		return s.fail(exitMountPoint, "something is mounted there already", fmt.Sprintf("`pailfs umount %s`, or findmnt %s to see what it is", mountpoint, mountpoint))
-	case errors.Is(err, pfs.ErrNoFuse):
-		return s.fail(exitHost, "this host has no /dev/fuse", "modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN")
-	case errors.Is(err, pfs.ErrNoPermission):
-		return s.fail(exitHost, err.Error(), permissionHint(os.Geteuid()))
-	case errors.Is(err, journal.ErrLocked), errors.Is(err, errServed):
-		return s.fail(exitMountPoint, err.Error(), fmt.Sprintf(
-			"another pailfs serves %s or still stores what was written there: `pailfs umount %s` waits for it", mountpoint, mountpoint))
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return s.fail(exitHost, err.Error(), fmt.Sprintf("the disk of %s is full: make room, or give --state-dir", stateDir))
-	case errors.Is(err, fs.ErrPermission), errors.Is(err, unix.EROFS):
-		return s.fail(exitHost, err.Error(), "give directories that you may write to: --state-dir, --log-file; run as root, or as the directory's owner")
-	}
-	return nil
-}
-
-func permissionHint(uid int) string {
-	if uid == 0 {
-		return "root without CAP_SYS_ADMIN, as in a container: --device /dev/fuse --cap-add SYS_ADMIN (and an AppArmor profile that allows mount)"
-	}
-	return "run as root, or install fuse3 (fusermount3 mounts for users) and own the mount point; /dev/fuse must be open to users (mode 0666)"
 }

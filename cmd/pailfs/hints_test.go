@@ -49,7 +49,7 @@ func TestStoreFailures(t *testing.T) {
 		why, hint string
 	}{
 		"wrong secret": {refused(s3client.Error{Kind: s3client.Denied, Status: 403, Code: "SignatureDoesNotMatch", RequestID: "tx1"}),
-			exitDenied, "does not know these credentials (403 SignatureDoesNotMatch, request tx1)", "issued for KR1"},
+			exitDenied, "does not know these credentials (403 SignatureDoesNotMatch, request tx1)", "issued for kr1.example.com"},
 		"unknown key":    {refused(s3client.Error{Kind: s3client.Denied, Status: 403, Code: "InvalidAccessKeyId"}), exitDenied, "does not know", "access key and secret key"},
 		"no right":       {refused(s3client.Error{Kind: s3client.Denied, Status: 403, Code: "AccessDenied"}), exitDenied, "denies", "ask the bucket's owner"},
 		"expired token":  {refused(s3client.Error{Kind: s3client.Denied, Status: 400, Code: "ExpiredToken"}), exitDenied, "session token", "AWS_SESSION_TOKEN"},
@@ -62,7 +62,7 @@ func TestStoreFailures(t *testing.T) {
 			exitDenied, "is not the region", "--region NAME"},
 		"redirect":           {refused(s3client.Error{Kind: s3client.Invalid, Status: 301, Code: "PermanentRedirect", Region: "eu-west-1"}), exitDenied, "is not the region", "--region eu-west-1"},
 		"region of a denial": {refused(s3client.Error{Kind: s3client.Denied, Status: 403, Code: "AccessDenied", Region: "eu-west-1"}), exitDenied, "denies", "owner"},
-		"missing bucket": {refused(s3client.Error{Kind: s3client.NotFound, Status: 404, Code: "NoSuchBucket"}), exitNotFound, "no bucket data in KR1",
+		"missing bucket": {refused(s3client.Error{Kind: s3client.NotFound, Status: 404, Code: "NoSuchBucket"}), exitNotFound, "no bucket data in kr1.example.com",
 			"`pailfs bucket list`"},
 		"clock":         {refused(s3client.Error{Kind: s3client.Denied, Status: 403, Code: "RequestTimeTooSkewed"}), exitDenied, "clock is 20m0s fast", "ntp"},
 		"dns":           {unanswered(dial2(&net.DNSError{Err: "no such host", Name: "kr1.example.com", IsNotFound: true})), exitUnreachable, "cannot be looked up", "spelling"},
@@ -130,6 +130,7 @@ func TestHostFailures(t *testing.T) {
 		"no right":  {fmt.Errorf("%w: %w", pfs.ErrNoPermission, syscall.EPERM), exitHost, "no permission", "/dev/fuse"},
 		"locked":    {fmt.Errorf("open: %w (pid 77)", journal.ErrLocked), exitMountPoint, "pid 77", "`pailfs umount /m` waits"},
 		"served":    {fmt.Errorf("%w (pid 77)", errServed), exitMountPoint, "pid 77", "`pailfs umount /m` waits"},
+		"run dir":   {fmt.Errorf("%w: /r belongs to user 5", errRunDir), exitHost, "/r belongs to user 5", "PAILFS_RUN_DIR"},
 		"full":      {&fs.PathError{Op: "write", Path: "/s/x", Err: syscall.ENOSPC}, exitHost, "no space", "disk of /s is full"},
 		"forbidden": {&fs.PathError{Op: "mkdir", Path: "/s", Err: syscall.EACCES}, exitHost, "permission denied", "--state-dir"},
 		"read-only": {&fs.PathError{Op: "mkdir", Path: "/s", Err: syscall.EROFS}, exitHost, "read-only", "--state-dir"},
@@ -141,6 +142,18 @@ func TestHostFailures(t *testing.T) {
 	}
 	if f := testSubject().hostFailure(errors.New("other"), "/m", "/s"); f != nil {
 		t.Errorf("%+v", f)
+	}
+}
+
+func TestStoreName(t *testing.T) {
+	for _, c := range []struct{ region, endpoint, want string }{
+		{"KR1", "https://kr1-api-object-storage.nhncloudservice.com", "KR1"},
+		{"KR1", "http://127.0.0.1:9000", "127.0.0.1:9000"},
+		{"us-east-1", "https://s3.example.com", "s3.example.com"},
+	} {
+		if got := storeName(c.region, c.endpoint); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
 	}
 }
 

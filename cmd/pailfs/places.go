@@ -43,6 +43,9 @@ func runDirOf(uid int, getenv func(string) string) string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("pailfs-%d", uid))
 }
 
+// errRunDir: the directory of the runtime files is none to trust.
+var errRunDir = errors.New("runtime directory")
+
 // privateDir makes a directory of mode 0700 and refuses one that belongs to somebody else or that others may write to: it
 // may lie in a directory that everybody writes to. The mode of an existing directory is not touched: it may be anybody's.
 func privateDir(dir string) error {
@@ -55,11 +58,11 @@ func privateDir(dir string) error {
 	}
 	switch {
 	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
-		return &os.PathError{Op: "open", Path: dir, Err: unix.ENOTDIR}
+		return fmt.Errorf("%w: %s is not a directory", errRunDir, dir)
 	case int(st.Uid) != os.Geteuid():
-		return fmt.Errorf("%s belongs to user %d", dir, st.Uid)
+		return fmt.Errorf("%w: %s belongs to user %d", errRunDir, dir, st.Uid)
 	case st.Mode&0o022 != 0:
-		return fmt.Errorf("%s is open to other users (mode %04o)", dir, st.Mode&0o7777)
+		return fmt.Errorf("%w: %s can be written to by other users (mode %04o)", errRunDir, dir, st.Mode&0o7777)
 	}
 	return nil
 }

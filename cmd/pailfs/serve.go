@@ -112,7 +112,7 @@ func (s *service) undo(m *mounted) error {
 
 // serve waits for the end of the mount and stores what is left.
 func (s *service) serve(ctx context.Context, m *mounted, signals <-chan os.Signal) error {
-	recovery := startRecovery(context.WithoutCancel(ctx), m.files.Recover, s.log)
+	recovery := startRecovery(context.WithoutCancel(ctx), m.recover, s.log)
 	unmounted := make(chan struct{})
 	go func() {
 		defer close(unmounted)

@@ -299,6 +299,9 @@ func buildHeaders(e *Entry, foreign *s3client.Headers) s3client.Headers {
 func sameAttributes(e *Entry, h *s3client.Headers) bool {
 	want := buildHeaders(e, nil)
 	for _, name := range []string{metaMode, metaUID, metaGID, metaMtime, metaRdev} {
+		if name == metaMtime && h.Meta[name] == "" {
+			continue // streamed: the object's time is the store's
+		}
 		if h.Meta[name] != want.Meta[name] {
 			return false
 		}

@@ -3,4 +3,25 @@
 //
 // Called by fs. Calls s3client.Store (requests), cache.Entries (what listings and HEADs said) and the Copy func that fs
 // takes from fs/upload. content's Stored callback arrives here through fs.
+//
+// What is where: key.go (name and key), attributes.go (headers and attributes) and laterBound are pure; overlay.go holds
+// the changes made here against listings that lag; lookup.go, list.go and bucket.go ask; change.go, setattr.go and
+// rename.go change; flight.go shares requests.
+//
+// A path is known by, in this order: a change made here that is not stored yet; a change made here that a listing or
+// HEAD bore out less than the TTL ago; what a listing or HEAD said less than the TTL ago; a complete listing of its
+// directory. Else the store is asked by listings, never by HEAD: a HEAD reads the attributes of what a listing
+// showed, or decides between a listing and a change made here that contradict each other for long.
+//
+// Requests: an unknown name is one LIST; the second unknown name of its directory within the TTL lists the directory's
+// first page instead; attributes are one HEAD for each version of an object, and one LIST for a directory (its
+// marker "dir/"). Create is none, Mkdir one PUT, Unlink one DELETE, a renamed file one copy and one DELETE, a
+// changed attribute one copy.
+//
+// Locks: Tree.mu guards the overlay and the small memories; cache.Entries' own lock is taken below it. Neither is held
+// across a request. flights.mu is taken alone. Goroutines are those of flights, which Close waits for, and a listing's
+// fetch of the next page, which the listing waits for.
+//
+// It never writes an object's content but those of markers, links and special files, never deletes a source that was
+// not copied, and never turns an error of the store into "no such file".
 package tree

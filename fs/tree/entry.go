@@ -48,7 +48,7 @@ type Options struct {
 	Bucket string
 	// Prefix is the part of the bucket shown: "" or "a/b/".
 	Prefix string
-	// TTL is how long an answer of the store is taken for true without asking again; default one second.
+	// TTL is how long an answer of the store is taken for true without asking again; default one second; negative: always ask.
 	TTL time.Duration
 	// MaxEntries bounds the entries remembered, and the attributes, and the overlay; default 100,000.
 	MaxEntries int

@@ -139,6 +139,9 @@ func (l *lister) fetch(ctx context.Context, after string) (page, error) {
 	return l.t.pages.do(ctx, l.bucket+"\x00"+l.prefix+"\x00"+after, func(ctx context.Context) (page, error) {
 		asked := l.t.o.Now()
 		p, err := l.t.o.Store.List(ctx, s3client.ListRequest{Bucket: l.bucket, Prefix: l.prefix, Delimiter: "/", After: after})
+		for i := range p.Objects { // here: the page is shared
+			p.Objects[i].Bucket = l.bucket
+		}
 		return page{p, asked}, err
 	})
 }
@@ -245,7 +248,6 @@ func (l *lister) take(p page, first bool) {
 	var marker *s3client.Object
 	for i := range p.Objects {
 		o := &p.Objects[i]
-		o.Bucket = l.bucket
 		name := strings.TrimPrefix(o.Key, l.prefix)
 		if name == "" {
 			marker = o

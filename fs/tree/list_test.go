@@ -83,6 +83,88 @@ func TestListOrder(t *testing.T) {
 	}
 }
 
+// The same with names that only the overlay has, across pages.
+func TestListOrderWithChanges(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(5, 6))
+	for round := range 200 {
+		r := newRig(t, Options{Bucket: bkt}, s3mem.WithListingLag(time.Hour))
+		want := map[string]bool{}
+		for i := range 30 {
+			name := fmt.Sprintf("%c%s", 'a'+rune(rnd.IntN(4)), []string{"", "-", ".x", "0", "--1"}[rnd.IntN(5)])
+			if want[name] {
+				continue
+			}
+			want[name] = true
+			if i == 15 {
+				r.clock.add(2 * time.Hour) // what was stored so far is listed
+			}
+			if _, err := r.tree.Create(name, Attr{}); err == nil {
+				r.upload(name, "x")
+			}
+		}
+		for name := range want {
+			if rnd.IntN(4) == 0 {
+				r.ok(r.tree.Unlink(r.ctx, name))
+				delete(want, name)
+			}
+		}
+		r.tree.o.Store = smallPages{r.mem, 1 + rnd.IntN(4)}
+		r.tree.Refresh("")
+		if got := strings.Fields(r.names("")); len(got) != len(want) {
+			t.Fatalf("round %d: %q, want %v", round, got, want)
+		}
+	}
+}
+
+// A directory made and removed, a file written and deleted, show up in listings that come to them late one after the
+// other, although a listing in between had neither.
+func TestGhosts(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, TTL: time.Nanosecond}, s3mem.WithListingLag(5*time.Second))
+	r.object("keep", "x")
+	r.clock.add(time.Minute)
+	_, err := r.tree.Mkdir(r.ctx, "d", Attr{})
+	r.ok(err)
+	r.store("f", "one")
+	r.clock.add(time.Second)
+	r.store("f", "two")
+	r.ok(r.tree.Rmdir(r.ctx, "d"))
+	r.clock.add(time.Second)
+	r.ok(r.tree.Unlink(r.ctx, "f"))
+	for range 80 {
+		r.list("", "keep")
+		r.clock.add(100 * time.Millisecond)
+	}
+	if keys := r.mem.Keys(bkt); len(keys) != 1 {
+		t.Errorf("%q", keys)
+	}
+}
+
+// A directory that listings do not show yet is renamed with all that is in it.
+func TestRenameUnlisted(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt}, s3mem.WithListingLag(5*time.Second))
+	_, err := r.tree.Mkdir(r.ctx, "d", Attr{})
+	r.ok(err)
+	r.object("d/old/x", "x")
+	r.clock.add(time.Minute)
+	_, err = r.tree.Mkdir(r.ctx, "d/sub", Attr{})
+	r.ok(err)
+	r.store("d/f", "f")
+	r.store("d/sub/g", "g")
+	r.ok(r.tree.Rename(r.ctx, "d", "e", false, nil))
+	if got := strings.Join(r.mem.Keys(bkt), " "); got != "e/ e/f e/old/x e/sub/ e/sub/g" {
+		t.Error(got)
+	}
+	for range 20 {
+		r.list("", "e/")
+		r.list("e", "f old/ sub/")
+		r.list("e/old", "x")
+		r.list("e/sub", "g")
+		r.lookup("e/old")
+		r.missing("d")
+		r.clock.add(700 * time.Millisecond)
+	}
+}
+
 // Ten thousand names begin with what could still be a directory: they are not held back for long.
 func TestListStreams(t *testing.T) {
 	for _, late := range []bool{false, true} {

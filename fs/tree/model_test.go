@@ -403,7 +403,9 @@ func (m *model) step() {
 	if rapid.Bool().Draw(m.T, "tick") {
 		m.r.clock.add(10 * time.Millisecond)
 	}
-	m.compare(op + " " + p)
+	if rapid.Bool().Draw(m.T, "look") {
+		m.compare(op + " " + p)
+	}
 }
 
 func TestModel(t *testing.T) {
@@ -417,6 +419,7 @@ func TestModel(t *testing.T) {
 						for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 							m.step()
 						}
+						m.compare("all")
 					})
 				})
 			}

@@ -53,11 +53,12 @@ type change struct {
 	it   Entry   // what is there; for gone, what was
 	ver  version // of the object (for a directory, its marker) that was put, or that was deleted
 	// foreign are the headers that are not attributes, when known is true.
-	foreign *s3client.Headers
-	known   bool
-	wrote   bool      // its content was changed here: its times are ours
-	at      time.Time // when the store had acknowledged it
-	agreed  time.Time // when a listing first agreed; zero: none has
+	foreign  *s3client.Headers
+	known    bool
+	wrote    bool      // its content was changed here: its times are ours
+	timesSet bool      // its times were set explicitly after the last change of its content
+	at       time.Time // when the store had acknowledged it
+	agreed   time.Time // when a listing first agreed; zero: none has
 	// checked is when a listing or HEAD last bore it out; it answers for the name as long as an answer of the store would.
 	checked time.Time
 	// trusted is when it was made, or last borne out by a HEAD: until settle later no listing makes it doubtful.

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -383,6 +384,9 @@ func (t *Tree) copyMove(ctx context.Context, bucket string, m *move) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if strings.HasSuffix(m.src.Key, "/") && m.src.Size == 0 {
+		return t.copyMarker(ctx, bucket, m)
+	}
 	var h *s3client.Headers
 	if m.from.Path != "" && !m.from.IsDir() {
 		h = t.copyHeaders(m.from)
@@ -406,6 +410,30 @@ func (t *Tree) copyMove(ctx context.Context, bucket string, m *move) error {
 		return err
 	}
 	o.Bucket, o.Key, o.Size = bucket, m.key, m.src.Size
+	m.dst = o
+	return nil
+}
+
+// copyMarker puts a directory's marker anew with the headers it has: some stores refuse to copy a key that ends in a
+// slash, and there are no bytes to copy.
+func (t *Tree) copyMarker(ctx context.Context, bucket string, m *move) error {
+	now, err := t.o.Store.Head(ctx, m.src.Bucket, m.src.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+		m.gone = true
+		return nil
+	case err != nil:
+		return err
+	}
+	h := s3client.Headers{ContentType: dirContentType}
+	if now.Headers != nil {
+		h = *now.Headers
+	}
+	o, err := t.o.Store.Put(ctx, s3client.PutRequest{Bucket: bucket, Key: m.key, Headers: h, Body: bytes.NewReader(nil)})
+	if err != nil {
+		return err
+	}
+	o.Bucket, o.Key, o.Size = bucket, m.key, 0
 	m.dst = o
 	return nil
 }
@@ -535,7 +563,7 @@ func (t *Tree) recordMoves(src Entry, to string, moves []move, failed map[string
 		if strings.HasSuffix(m.src.Key, "/") {
 			dirs[path], vers[path] = m.from, versionOf(&m.src)
 		} else {
-			
+			t.changeLocked(path, &change{kind: gone, it: m.from, ver: versionOf(&m.src)})
 		}
 		for dir, _ := split(path); under(dir, src.Path); dir, _ = split(dir) {
 			if _, ok := dirs[dir]; !ok {

@@ -100,6 +100,7 @@ func (t *Tree) setUnsaved(path string, c Change) (Entry, bool) {
 		return Entry{}, false
 	}
 	p.it, _ = applyChange(p.it, c, t.o.Now())
+	p.timesSet = p.timesSet || c.Mtime != nil
 	t.showLocked(p)
 	return p.it, true
 }
@@ -215,6 +216,25 @@ func (t *Tree) Headers(bucket, key string) s3client.Headers {
 	return buildHeaders(&e, r.foreign)
 }
 
+// StreamHeaders are the Headers of an upload that runs while the file is being written: without the times, which change
+// with every write, unless somebody set them. The object's time is then the store's.
+func (t *Tree) StreamHeaders(bucket, key string) s3client.Headers {
+	h := t.Headers(bucket, key)
+	path, ok := t.space.pathOf(bucket, key)
+	if !ok {
+		return h
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.timesSet {
+		return h
+	}
+	for _, name := range []string{metaMtime, metaCtime, metaAtime} {
+		delete(h.Meta, name)
+	}
+	return h
+}
+
 // headersKnown is the entry and the foreign headers of a path; known is false when an object may have more.
 func (t *Tree) headersKnown(path string) (e Entry, foreign *s3client.Headers, known bool) {
 	t.mu.Lock()
@@ -258,7 +278,7 @@ func (t *Tree) Written(path string, mtime time.Time) {
 		c = &change{kind: unsaved, it: e}
 		t.changeLocked(path, c)
 	}
-	c.wrote, c.it.Mtime, c.it.Ctime = true, mtime, mtime
+	c.wrote, c.timesSet, c.it.Mtime, c.it.Ctime = true, false, mtime, mtime
 	t.showLocked(c)
 }
 
@@ -293,6 +313,9 @@ func (t *Tree) Stored(bucket, key string, o s3client.Object) {
 		}
 	}
 	e.Path, e.Bucket, e.Key = path, b, k
+	if o.Headers != nil && o.Headers.Meta[metaMtime] == "" && (c == nil || !c.timesSet) && !o.Modified.IsZero() {
+		e.Mtime, e.Ctime, e.Atime = o.Modified, o.Modified, time.Time{} // streamed: the store's time counts
+	}
 	dirty := c != nil && c.pinned() && o.Headers != nil && !sameAttributes(&e, o.Headers)
 	foreign, known := (*s3client.Headers)(nil), false
 	if c != nil {

@@ -30,7 +30,7 @@ type options struct {
 	out       string
 	dir       string
 	binary    string
-	fastETag  bool
+	md5       bool
 	mountArgs words
 	verbose   bool
 }
@@ -80,7 +80,7 @@ func parse(args []string) (options, error) {
 	f.StringVar(&o.out, "out", "", "file to which the result is appended")
 	f.StringVar(&o.dir, "dir", "", "directory for the store's data (default: /dev/shm where it can hold them)")
 	f.StringVar(&o.binary, "binary", "", "pailfs to measure (default: built here)")
-	f.BoolVar(&o.fastETag, "fast-etag", false, "let the store compute CRC64 instead of MD5, for machines with few cores")
+	f.BoolVar(&o.md5, "md5", false, "let the store compute MD5 for its ETags; CRC64 leaves more of the CPU to the clients")
 	f.Var(&o.mountArgs, "mount-arg", "argument for `pailfs mount`, such as --mount-arg=--memory=1GiB; may be repeated")
 	f.BoolVar(&o.verbose, "v", false, "print each measurement")
 	if err := f.Parse(args); err != nil {

@@ -34,8 +34,8 @@ func report(r *rig, res results) error {
 func (r *rig) format(res results) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s\n", time.Now().Format("2006-01-02 15:04"), r.version())
-	fmt.Fprintf(&b, "  Linux %s, %d CPUs; object of %d MiB; %v to the first byte, %.0f MB/s a connection; %d rounds\n",
-		kernel(), runtime.NumCPU(), r.o.sizeMiB, r.o.latency, float64(r.o.rate)/1e6, r.o.rounds)
+	fmt.Fprintf(&b, "  Linux %s, %d CPUs, load %s before; object of %d MiB; %v to the first byte, %.0f MB/s a connection; %d rounds\n",
+		kernel(), runtime.NumCPU(), r.load, r.o.sizeMiB, r.o.latency, float64(r.o.rate)/1e6, r.o.rounds)
 	fmt.Fprintf(&b, "  %-13s %12s %12s   %8s %9s  requests\n", "", "best MB/s", "median MB/s", "CPU s", "peak RSS")
 	for _, name := range []string{rawRead, pailfsRead, rawWrite, pailWrite} {
 		best, median := r.speeds(res[name])
@@ -108,6 +108,16 @@ func (r *rig) version() string {
 	}
 	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 	return line
+}
+
+// load is the load average of the last minute: on a busy machine the numbers say little.
+func load() string {
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "?"
+	}
+	first, _, _ := strings.Cut(string(b), " ")
+	return first
 }
 
 func kernel() string {

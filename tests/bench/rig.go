@@ -34,6 +34,7 @@ type rig struct {
 	o       options
 	dir     string // everything temporary
 	pailfs  string
+	load    string // average before anything was started
 	content *content
 	store   *child // direct is its endpoint
 	proxy   *child
@@ -41,7 +42,7 @@ type rig struct {
 }
 
 func newRig(ctx context.Context, o options) (r *rig, err error) {
-	r = &rig{o: o}
+	r = &rig{o: o, load: load()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -130,7 +131,7 @@ func repository() (string, error) {
 
 func (r *rig) startServers() (err error) {
 	args := []string{"--dir", filepath.Join(r.dir, "store"), "--access", accessKey, "--secret", secretKey, "--region", region}
-	if r.o.fastETag {
+	if !r.o.md5 {
 		args = append(args, "--fast-etag")
 	}
 	if r.store, err = startChild(r.program("demostore"), args...); err != nil {

@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -145,13 +146,14 @@ func (m *MountPoint) reap() {
 	close(m.ended)
 }
 
-// awaitReady waits until the mount is in the mount table and a stat of its root returns.
+// awaitReady waits until the mount is in the mount table and a stat of its root returns. A dead mount that was there
+// before does not count: the process is about to remove it.
 func (m *MountPoint) awaitReady() error {
 	deadline := time.NewTimer(mountTimeout)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for !mounted(m.t, m.Dir) {
+	for !mounted(m.t, m.Dir) || dead(m.Dir) {
 		select {
 		case <-m.ended:
 			return fmt.Errorf("the mount ended with status %d:\n%s", m.status, m.Log())
@@ -174,4 +176,10 @@ func (m *MountPoint) awaitReady() error {
 	case <-deadline.C:
 		return fmt.Errorf("the mount point does not answer after %v:\n%s", mountTimeout, m.Log())
 	}
+}
+
+// dead says whether the process behind a mount is gone.
+func dead(dir string) bool {
+	_, err := os.Stat(dir)
+	return errors.Is(err, syscall.ENOTCONN)
 }

@@ -118,10 +118,12 @@ func readSome(path string) ([]string, error) {
 	return names, nil
 }
 
-// dead says whether a mount's daemon is gone: the kernel answers ENOTCONN for it.
+// dead says whether a mount's daemon is gone. statfs tells at once: a stat would be answered from the kernel's cache for
+// as long as the TTL. ECONNABORTED is the answer when the daemon dies during the request.
 func dead(path string) bool {
-	var st unix.Stat_t
-	return errors.Is(unix.Stat(path, &st), unix.ENOTCONN)
+	var st unix.Statfs_t
+	err := unix.Statfs(path, &st)
+	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 
 // CleanDead removes the dead mount of a killed daemon, if there is one.

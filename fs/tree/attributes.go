@@ -114,9 +114,10 @@ func readMode(m map[string]string, slash bool) *uint32 {
 
 // parseMode reads a mode that may be decimal (s3fs, geesefs) or octal (rclone, s3sync). The value is taken as decimal
 // when it has no leading zero, is at most 65535 and has a valid file type; as octal when all digits are below 8, it is
-// at most 0177777 and has a valid file type. Where both fit, the reading without setuid, setgid and sticky is right,
-// else the one that makes a key with a slash at its end a directory, else the decimal. Of all modes without
-// these three bits none is misread. Values without type bits ("644") are octal where they can be.
+// at most 0177777 and has a valid file type. Where both fit, a key with a slash at its end has
+// the one that is a directory; else the reading without setuid, setgid and sticky is right, else the decimal. Of all
+// modes without these three bits none is misread, and with them no file, link or marker that was written by us.
+// Values without type bits ("644") are octal where they can be.
 func parseMode(s string, slash bool) (uint32, bool) {
 	if s == "" || len(s) > 10 {
 		return 0, false
@@ -149,14 +150,17 @@ func parseMode(s string, slash bool) (uint32, bool) {
 
 func chooseMode(dec, oct uint32, slash bool) uint32 {
 	const special = 0o7000
+	if decDir, octDir := dec&typeMask == typeDir, oct&typeMask == typeDir; slash && decDir != octDir {
+		if octDir {
+			return oct
+		}
+		return dec
+	}
 	if (dec&special == 0) != (oct&special == 0) {
 		if oct&special == 0 {
 			return oct
 		}
 		return dec
-	}
-	if slash && oct&typeMask == typeDir && dec&typeMask != typeDir {
-		return oct
 	}
 	return dec
 }

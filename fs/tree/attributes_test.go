@@ -18,6 +18,9 @@ func TestModeIsNeverMisread(t *testing.T) {
 			mode := kind | perm
 			for _, s := range []string{fmt.Sprintf("%d", mode), fmt.Sprintf("%o", mode), fmt.Sprintf("0%o", mode), fmt.Sprintf("0x%x", mode)} {
 				for _, slash := range []bool{false, true} {
+					if slash && kind != typeDir {
+						continue // only directories have such keys
+					}
 					if got, ok := parseMode(s, slash); !ok || got != mode {
 						t.Fatalf("%s of %o (slash %v) is read as %o %v", s, mode, slash, got, ok)
 					}
@@ -35,13 +38,15 @@ func TestSpecialBits(t *testing.T) {
 			mode := kind | perm
 			if got, _ := parseMode(strconv.Itoa(int(mode)), kind == typeDir); got != mode {
 				wrong++
-				if kind == typeRegular || kind == typeDir {
-					t.Logf("%d (%o) is read as %o", mode, mode, got)
+				if kind == typeRegular || kind == typeDir || kind == typeLink {
+					t.Errorf("%d (%o) is read as %o", mode, mode, got)
 				}
 			}
 		}
 	}
-	t.Logf("%d misread", wrong)
+	if wrong > 512 { // of 25,088: device nodes, pipes and sockets with these bits
+		t.Errorf("%d misread", wrong)
+	}
 	for s, want := range map[string]uint32{"100664": 0o100664, "0100664": 0o100664, "33188": 0o100644, "41471": 0o120777,
 		"16877": 0o40755, "40755": 0o40755, "644": 0o644, "0644": 0o644, "420": 0o420, "493": 493, "17407": 0o41777} {
 		if got, ok := parseMode(s, false); !ok || got != want {

@@ -5,8 +5,8 @@
 // takes from fs/upload. content's Stored callback arrives here through fs.
 //
 // What is where: key.go (name and key), attributes.go (headers and attributes) and laterBound are pure; overlay.go holds
-// the changes made here against listings that lag; lookup.go, list.go and bucket.go ask; change.go, setattr.go and
-// rename.go change; flight.go shares requests.
+// the changes made here against listings that lag; lookup.go, verify.go, complete.go, list.go and bucket.go ask; change.go,
+// setattr.go, rename.go, renamedir.go and copymany.go change; flight.go shares requests.
 //
 // A path is known by, in this order: a change made here that is not stored yet; a change made here that a listing or
 // HEAD bore out less than the TTL ago; what a listing or HEAD said less than the TTL ago; a complete listing of its

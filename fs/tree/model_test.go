@@ -31,6 +31,7 @@ type model struct {
 	r      *rig
 	full   bool
 	others bool
+	lag    time.Duration
 	nodes  map[string]*node
 	serial int
 }
@@ -94,6 +95,7 @@ func (m *model) emptied(dir string) {
 			m.Fatalf("the marker of %s is gone", dir)
 		}
 		delete(m.nodes, dir)
+		m.r.clock.add(m.lag + 2*time.Second) // it goes when the listings go
 	}
 }
 
@@ -415,7 +417,7 @@ func TestModel(t *testing.T) {
 				t.Run(fmt.Sprintf("lag=%v,full=%v,others=%v", lag, full, others), func(t *testing.T) {
 					rapid.Check(t, func(rt *rapid.T) {
 						r := newRig(t, Options{Bucket: bkt, Full: full}, s3mem.WithListingLag(lag))
-						m := &model{T: rt, r: r, full: full, others: others, nodes: map[string]*node{}}
+						m := &model{T: rt, r: r, full: full, others: others, lag: lag, nodes: map[string]*node{}}
 						for range rapid.IntRange(1, 25).Draw(rt, "steps") {
 							m.step()
 						}

@@ -183,6 +183,31 @@ func (d *desk) awaitEnd(pid int) {
 	}
 }
 
+// awaitMount waits until a mount in the foreground is there.
+func (d *desk) awaitMount(ended <-chan error, stderr *bytes.Buffer) {
+	d.t.Helper()
+	for !d.mounted() {
+		select {
+		case err := <-ended:
+			d.t.Fatalf("%v\n%s", err, stderr.String())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// awaitLog waits until a log says something.
+func awaitLog(t *testing.T, name, text string) {
+	t.Helper()
+	for until := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if b, err := os.ReadFile(name); err == nil && strings.Contains(string(b), text) {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("%s does not say %q", name, text)
+		}
+	}
+}
+
 // zombie says whether a process has ended and nobody has asked for its status: init is slow in some containers.
 func zombie(pid int) bool {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -403,6 +428,12 @@ func TestWhatTheStoreDoesNotHaveIsNamedAndStoredLater(t *testing.T) {
 	if _, ok := d.object("late"); ok {
 		t.Fatal("the store has it already")
 	}
+	// Mounted read-only, nothing is written to the store.
+	d.mount("--read-only")
+	d.expect(0, nil, "umount", d.mnt)
+	if _, ok := d.object("late"); ok {
+		t.Error("a mount that is read-only has stored it")
+	}
 	d.mount()
 	d.expect(0, nil, "umount", d.mnt)
 	d.wantObject("late", "kept bytes")
@@ -431,13 +462,7 @@ func TestTheForeground(t *testing.T) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	for !d.mounted() {
-		select {
-		case err := <-ended:
-			t.Fatalf("%v\n%s", err, stderr.String())
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	d.awaitMount(ended, &stderr)
 	if err := d.write("a", "x"); err != nil {
 		t.Error(err)
 	}
@@ -453,6 +478,42 @@ func TestTheForeground(t *testing.T) {
 	if d.mounted() {
 		t.Error("still mounted")
 	}
+}
+
+func TestASecondSignalDoesNotWaitForTheStore(t *testing.T) {
+	d := newDesk(t)
+	log := t.TempDir() + "/log"
+	var stderr bytes.Buffer
+	cmd := exec.Command(testenv.Binary(t), "mount", "-f", d.bucket, d.mnt, "--timeout", "1h", "--log-file", log)
+	cmd.Env, cmd.Stderr = d.env, &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	d.awaitMount(ended, &stderr)
+	d.open("a", "not stored")
+	d.store.Stop(t)
+	for i, says := range []string{"msg=stopping", "not waiting for the store"} {
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(i, err)
+		}
+		awaitLog(t, log, says) // two signals at once would be one
+	}
+	select {
+	case <-ended:
+	case <-time.After(30 * time.Second):
+		cmd.Process.Kill()
+		t.Fatalf("still waiting for the store\n%s", stderr.String())
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 8 || !strings.Contains(stderr.String(), "pailfs: mount: 1 file not stored (10 B)") ||
+		!strings.Contains(stderr.String(), "hint: kept in "+d.state) {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+	d.store.Start(t)
+	d.mount()
+	d.expect(0, nil, "umount", d.mnt)
+	d.wantObject("a", "not stored")
 }
 
 func TestAPlainUmountIsEnough(t *testing.T) {
@@ -482,14 +543,7 @@ func TestTheLogIsOpenedAgain(t *testing.T) {
 	if err := unix.Kill(d.pid(), unix.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	for until := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if b, err := os.ReadFile(log); err == nil && bytes.Contains(b, []byte("log opened again")) {
-			break
-		}
-		if time.Now().After(until) {
-			t.Fatal("no new log")
-		}
-	}
+	awaitLog(t, log, "log opened again")
 	if fi, err := os.Stat(log); err != nil || fi.Mode().Perm() != 0o600 {
 		t.Errorf("%v %v", fi, err)
 	}

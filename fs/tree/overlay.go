@@ -67,7 +67,8 @@ type change struct {
 	// chained: an earlier change of the name had not been agreed to. Listings may then show the earlier states one after the
 	// other, so that one agreement proves little.
 	chained bool
-	elem    *list.Element // in open or agreed; nil when pinned
+	elem    *list.Element // in open, or in agreed when noted; nil when pinned
+	noted   bool
 }
 
 func (c *change) pinned() bool { return c.kind == pending || c.kind == unsaved }
@@ -159,15 +160,18 @@ func newOverlay(most int) *overlay {
 
 // get is the path's change, nil when there is none or it has had its time.
 func (o *overlay) get(p string, now time.Time) *change {
-	c := o.byPath[p]
-	if c == nil || c.pinned() {
-		return c
+	o.sweep(now)
+	return o.byPath[p]
+}
+
+// sweep drops the changes that have had their time. Both lists are in the order in which that comes.
+func (o *overlay) sweep(now time.Time) {
+	for e := o.open.Front(); e != nil && now.Sub(o.byPath[e.Value.(string)].at) > keepFor; e = o.open.Front() {
+		o.drop(e.Value.(string))
 	}
-	if now.Sub(c.at) > keepFor || !c.agreed.IsZero() && now.Sub(c.agreed) > settle && now.Sub(c.at) > settle {
-		o.drop(p)
-		return nil
+	for e := o.agreed.Front(); e != nil && now.Sub(o.byPath[e.Value.(string)].agreed) > settle; e = o.agreed.Front() {
+		o.drop(e.Value.(string))
 	}
-	return c
 }
 
 // set records a change in place of an earlier one of the path. Something that lives revives the directories above it.
@@ -194,8 +198,9 @@ func (o *overlay) set(p string, c *change) {
 
 // note moves a change that a listing has agreed to among those that go first.
 func (o *overlay) note(p string, c *change) {
-	if c.elem != nil && !c.agreed.IsZero() && o.byPath[p] == c {
+	if c.elem != nil && !c.noted && !c.agreed.IsZero() && o.byPath[p] == c {
 		o.unlink(c)
+		c.noted = true
 		c.elem = o.agreed.PushBack(p)
 	}
 }

@@ -136,5 +136,6 @@ func (t *Tree) removed(o *s3client.Object, asked time.Time) bool {
 		return false
 	}
 	v := c.judge(shown{obj: o}, asked, now)
+	t.mu.overlay.note(path, c)
 	return v.keep && v.sure
 }

@@ -18,7 +18,7 @@ const (
 // readahead guesses what a reader wants next. It is a pure state machine of one handle, without a lock:
 //
 //	     first read at 0, or two reads that go on from a third
-//	random ---------------------------------------> sequential: window 1, 2, 4 ... max
+//	random ---------------------------------------> sequential: window 1, 4, 16 ... max
 //	   ^                                                |
 //	   +-------- a read outside the tolerance ----------+
 //
@@ -65,11 +65,12 @@ func (r *readahead) read(off, n, size int64) (from, to int64) {
 	return r.advance(size, r.ahead == off)
 }
 
-// grow doubles the window each time a quarter of it was read: the full one is reached after some 16 MiB.
+// grow widens the window fourfold each time a quarter of it was read. Each step waits for an answer of the store, so
+// that few steps matter: the full window of 64 MiB is reached after 5 MiB and three of them.
 func (r *readahead) grow() {
 	for r.window < r.max && r.next-r.grown >= r.window/4 {
 		r.grown += r.window / 4
-		r.window = min(2*r.window, r.max)
+		r.window = min(4*r.window, r.max)
 	}
 }
 

@@ -44,14 +44,15 @@ type Job struct {
 type Options struct {
 	Store  s3client.Store
 	Limits Limits
-	// Parallel is the most requests with bodies or copies in flight over the whole mount; 0 means 16.
+	// Parallel is the most requests with bodies or copies in flight over the whole mount; 0 means 21, of which a large
+	// file gets 16 (three quarters).
 	Parallel int
 	Log      *slog.Logger // nil: nothing is logged
 }
 
 func (o Options) withDefaults() Options {
 	if o.Parallel <= 0 {
-		o.Parallel = 16
+		o.Parallel = 21
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)

@@ -121,6 +121,22 @@ func (s *shard) usedLocked(k blockKey, b *block) {
 	}
 }
 
+// consumed drops the block if it is on probation: a reader has passed it and is not expected to come back.
+func (m *memory) consumed(k blockKey) {
+	s := m.shard(k)
+	s.mu.Lock()
+	b, ok := s.mu.probation.Peek(k)
+	if ok {
+		s.mu.probation.Remove(k)
+		s.mu.probation.bytes -= b.cost
+	}
+	s.mu.Unlock()
+	if ok {
+		m.bytes.Add(-b.cost)
+		m.buffers.drop(b)
+	}
+}
+
 // contains reports whether the block is present; it is no use of the block.
 func (m *memory) contains(k blockKey) bool {
 	s := m.shard(k)

@@ -75,3 +75,19 @@ func (b *Blocks) CancelPrefetch(v Version) {
 		}
 	}
 }
+
+// Consumed says that a sequential reader has passed [off, off+length) of v, and that somebody else (the kernel's page
+// cache) has what it read. Whole blocks of it that nobody has read twice are dropped and their memory is used again for
+// what the reader reads next: a long read needs no more memory than its window, and leaves the rest of the cache alone.
+func (b *Blocks) Consumed(v Version, off, length int64) {
+	size := int64(b.o.BlockBytes)
+	first, end := (off+size-1)/size, (off+length)/size
+	if off+length >= v.Size {
+		end = (v.Size + size - 1) / size
+	}
+	version := unique.Make(v)
+	for i := first; i < end; i++ {
+		b.memory.consumed(blockKey{version, i})
+	}
+	b.roomFreed()
+}

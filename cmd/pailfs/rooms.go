@@ -111,16 +111,6 @@ func namesTTL(ttl time.Duration) time.Duration {
 	return ttl
 }
 
-// headersOf asks the tree for the attributes that travel with an upload.
-func headersOf(names *tree.Tree) func(content.ID, bool) s3client.Headers {
-	return func(id content.ID, streaming bool) s3client.Headers {
-		if streaming {
-			return names.StreamHeaders(id.Bucket, id.Key)
-		}
-		return names.Headers(id.Bucket, id.Key)
-	}
-}
-
 // fetchFrom reads a range of a version for the cache: the ETag pins it.
 func fetchFrom(store s3client.Store) cache.Fetch {
 	return func(ctx context.Context, v cache.Version, off, length int64) (io.ReadCloser, error) {

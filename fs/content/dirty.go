@@ -78,11 +78,6 @@ func (rs ranges) gaps(off, n int64) []Range {
 	return out
 }
 
-func (rs ranges) touches(off, n int64) bool {
-	i := rs.at(off)
-	return n > 0 && i < len(rs) && rs[i].Off < off+n
-}
-
 func (rs ranges) bytes() (n int64) {
 	for _, r := range rs {
 		n += r.Len

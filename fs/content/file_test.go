@@ -524,10 +524,10 @@ func TestConflict(t *testing.T) {
 		}, false, false},
 	} {
 		for _, stale := range []bool{true, false} {
+			if !stale && c.name == "overwritten" {
+				continue // nothing asks for the base then: the last writer wins within CheckAfter
+			}
 			t.Run(fmt.Sprintf("%s, seen long ago %v", c.name, stale), func(t *testing.T) {
-				if !stale && c.name == "overwritten" {
-					t.Skip("nothing asks for the base then: the last writer wins within CheckAfter")
-				}
 				dir := t.TempDir()
 				r := newRig(dir)
 				base := pattern(1, 40*kib)

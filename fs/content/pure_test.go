@@ -119,7 +119,7 @@ func TestReadahead(t *testing.T) {
 		{"random", 1 << 30, []step{{100 * mib, 4096, 0, 0}, {500 * mib, 4096, 0, 0}, {20 * mib, 4096, 0, 0},
 			{900 * mib, 4096, 0, 0}}},
 		{"out of order a little", 1 << 30, []step{{0, k128, 0, mib}, {2 * k128, k128, mib, 4 * mib}, {k128, k128, 0, 0}}},
-		{"sequential, then a seek", 1 << 30, []step{{0, mib, 0, 5 * mib}, {500 * mib, k128, 0, 0}}},
+		{"sequential, then a seek", 1 << 30, []step{{0, mib, 0, 8 * mib}, {500 * mib, k128, 0, 0}}},
 	} {
 		r := readahead{max: 64 * mib}
 		for i, s := range c.steps {
@@ -197,5 +197,25 @@ func TestConflictID(t *testing.T) {
 	long := conflictID(ID{"b", "d/" + string(make([]byte, 255))}, "h", r.now())
 	if n := len(long.Key) - len("d/"); n != 255 {
 		t.Errorf("name of %d bytes", n)
+	}
+}
+
+func TestReadaheadGivesUpWhatLiesBehind(t *testing.T) {
+	r := readahead{max: 16 * mib}
+	var given int64
+	for off := int64(0); off < 100*mib; off += mib {
+		r.read(off, mib, 1<<30)
+		from, to := r.passed()
+		if from > to || to > max(0, r.next-behindBytes) || to > from && from < given {
+			t.Fatalf("at %d: gives up [%d, %d), gave %d", off, from, to, given)
+		}
+		given = max(given, to)
+	}
+	if given < 80*mib {
+		t.Errorf("a reader at 100 MiB has given up %d bytes", given)
+	}
+	r.read(500*mib, mib, 1<<30) // a seek: random again
+	if from, to := r.passed(); from != to {
+		t.Errorf("a random reader gives up [%d, %d)", from, to)
 	}
 }

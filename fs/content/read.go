@@ -248,7 +248,11 @@ func (f *File) fetchAhead(h *Handle, l *look) {
 	h.mu.Lock()
 	from, to := h.mu.readahead.read(l.off, n, l.limit)
 	sequential := h.mu.readahead.sequential()
+	passed, upTo := h.mu.readahead.passed()
 	h.mu.Unlock()
+	if upTo > passed {
+		blocks.Consumed(l.version, passed, upTo-passed)
+	}
 	if from == to && sequential && !blocks.Contains(l.version, l.off, n) {
 		// Memory was short when this was to be fetched, or it was evicted since: not in small reads now.
 		from, to = l.off, min((l.off/pieceBytes+1)*pieceBytes, l.limit)

@@ -8,11 +8,14 @@ const (
 	wholeBytes = 4 * mib
 	// firstWindow is how far ahead the first sequential reads look.
 	firstWindow = 1 * mib
-	// pieceBytes is the size of the GETs of a grown window: 64 MiB of window make 16 of them in parallel.
+	// pieceBytes is the size of the GETs of a grown window: 96 MiB of window make 24 of them.
 	pieceBytes = 4 * mib
 	// slackBytes: the kernel's own readahead sends reads of up to 1 MiB from several threads; so much out of order is
 	// still sequential.
 	slackBytes = 2 * mib
+	// behindBytes of what a streaming reader has read stay in memory, for reads that come late; what lies further back is
+	// in the kernel's page cache and given up here.
+	behindBytes = 8 * mib
 )
 
 // readahead guesses what a reader wants next. It is a pure state machine of one handle, without a lock:
@@ -31,6 +34,7 @@ type readahead struct {
 	window  int64 // bytes looked ahead; 0 in random
 	grown   int64 // next when the window grew last
 	ahead   int64 // fetched ahead up to here
+	behind  int64 // given up to here
 }
 
 // read records a read of n bytes at off in a file of size bytes and says which bytes [from, to) to fetch now; from == to
@@ -43,7 +47,8 @@ func (r *readahead) read(off, n, size int64) (from, to int64) {
 	}
 	switch {
 	case first && off == 0:
-		r.next, r.window, r.run = 0, min(firstWindow, r.max), 1
+		// Who begins with a large read means to read on: eight of its reads are not too much to guess.
+		r.next, r.window, r.run = 0, min(max(firstWindow, 8*n), r.max), 1
 		if size <= wholeBytes {
 			r.next, r.ahead = n, size
 			return 0, size
@@ -66,7 +71,7 @@ func (r *readahead) read(off, n, size int64) (from, to int64) {
 }
 
 // grow widens the window fourfold each time a quarter of it was read. Each step waits for an answer of the store, so
-// that few steps matter: the full window of 64 MiB is reached after 5 MiB and three of them.
+// that few steps matter: the full window is open after a few MiB and three of them.
 func (r *readahead) grow() {
 	for r.window < r.max && r.next-r.grown >= r.window/4 {
 		r.grown += r.window / 4
@@ -87,6 +92,19 @@ func (r *readahead) advance(size int64, bare bool) (from, to int64) {
 		return 0, 0
 	}
 	from, r.ahead = r.ahead, to
+	return from, to
+}
+
+// passed says which bytes [from, to) a reader whose window is fully open has left behind; from == to for none yet.
+func (r *readahead) passed() (from, to int64) {
+	if r.window == 0 || r.window < r.max {
+		r.behind = r.next
+		return 0, 0
+	}
+	if to = r.next - behindBytes; to-r.behind < mib {
+		return 0, 0
+	}
+	from, r.behind = r.behind, to
 	return from, to
 }
 

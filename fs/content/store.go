@@ -53,7 +53,7 @@ type Options struct {
 	CheckAfter time.Duration
 	Log        *slog.Logger // nil: nothing is logged
 	Host       string       // stands in the names of conflict copies
-	// Readahead is the largest window of a sequential reader in bytes: 0 means 64 MiB, negative turns readahead off.
+	// Readahead is the largest window of a sequential reader in bytes: 0 means 96 MiB, negative turns readahead off.
 	Readahead int64
 	// StreamBytes is how much of a file being streamed may be on its way before a write waits: 0 means 256 MiB.
 	StreamBytes int64
@@ -74,7 +74,7 @@ func (o Options) withDefaults() Options {
 		o.Host = "unknown"
 	}
 	if o.Readahead == 0 {
-		o.Readahead = 64 * mib
+		o.Readahead = 96 * mib
 	}
 	if o.StreamBytes <= 0 {
 		o.StreamBytes = 256 * mib
@@ -175,7 +175,7 @@ func (s *Files) unpin(f *File) { s.drop(f, func() { f.addPin(-1) }) }
 
 // drop takes a reference or a pin off a File and forgets it when nobody needs it any more.
 func (s *Files) drop(f *File, off func()) {
-	spool := func() *journal.Spool {
+	spool, forgotten := func() (*journal.Spool, bool) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		off()
@@ -183,8 +183,13 @@ func (s *Files) drop(f *File, off func()) {
 		if forgotten {
 			s.removeLocked(f)
 		}
-		return spool
+		return spool, forgotten
 	}()
+	if forgotten {
+		if v := f.Stat().Version; v.ETag != "" {
+			s.o.Blocks.CancelPrefetch(v) // nobody is left who would read it
+		}
+	}
 	s.discard(f, spool)
 }
 

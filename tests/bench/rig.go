@@ -107,7 +107,11 @@ func (r *rig) build(ctx context.Context) error {
 			}
 			continue
 		}
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", r.program(p.name), p.pkg)
+		args := []string{"build", "-trimpath", "-o", r.program(p.name)}
+		if p.name == "pailfs" {
+			args = append(args, "-ldflags", "-X main.version="+describe(root))
+		}
+		cmd := exec.CommandContext(ctx, "go", append(args, p.pkg)...)
 		cmd.Dir, cmd.Env = filepath.Join(root, p.dir), append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("building %s: %w\n%s", p.name, err, out)
@@ -127,6 +131,17 @@ func repository() (string, error) {
 		return "", fmt.Errorf("run it inside the repository: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// describe is the version of the checkout, as `make build` names it.
+func describe(root string) string {
+	cmd := exec.Command("git", "describe", "--tags", "--always", "--dirty")
+	cmd.Dir = root
+	out, err := cmd.Output()
+	if err != nil {
+		return "devel"
+	}
+	return strings.TrimSpace(string(out))
 }
 
 func (r *rig) startServers() (err error) {

@@ -34,7 +34,7 @@ var foreign = []struct {
 }{
 	{"github.com/hanwen/go-fuse/v2", []string{"pailfs/fs"}, "the kernel's FUSE protocol"},
 	{"github.com/minio/minio-go/v7", []string{"pailfs/s3client"}, "the S3 protocol: signatures, credentials, requests"},
-	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache"}, "the order of eviction"},
+	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache", "pailfs/fs/tree"}, "the order of eviction: blocks, and what HEADs said of versions"},
 	{"github.com/urfave/cli/v2", []string{"pailfs/cmd/pailfs"}, "commands, flags, help"},
 	{"github.com/moby/sys/mountinfo", []string{"pailfs/fs", "pailfs/cmd/pailfs"}, "the mount table, with its escapes"},
 	{"golang.org/x/sync", nil, "errgroup, semaphore, singleflight"},

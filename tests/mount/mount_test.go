@@ -5,8 +5,6 @@ package mount
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -103,8 +101,6 @@ func noise(seed, n int) []byte {
 	}
 	return b
 }
-
-func sum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }
 
 func sameBytes(t *testing.T, what string, got, want []byte) {
 	t.Helper()

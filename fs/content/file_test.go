@@ -144,7 +144,11 @@ func TestStreamCutAndGoOn(t *testing.T) {
 	if f.currentStream() != nil {
 		t.Error("a stream for three bytes")
 	}
-	wantCalls(t, "commit", r.calls(func() { wantSync(t, f) }), map[string]int64{"Put": 1})
+	// The upload that was given up while it was being initiated may be aborted only now.
+	calls := r.calls(func() { wantSync(t, f) })
+	delete(calls, "CreateUpload")
+	delete(calls, "AbortUpload")
+	wantCalls(t, "commit", calls, map[string]int64{"Put": 1})
 	r.wantStored(t, "k", want[:3])
 	if ups := r.mem.PendingUploads("b"); len(ups) > 0 {
 		t.Errorf("left: %v", ups)

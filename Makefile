@@ -10,8 +10,6 @@ LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DA
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
-# mount(8) looks for its helpers there and nowhere else.
-SBINDIR ?= /sbin
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -24,14 +22,11 @@ help: ## print this list
 build: ## build bin/pailfs
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pailfs ./cmd/pailfs
 
-install: build ## install pailfs and the helper of mount(8); PREFIX=/usr/local, DESTDIR=
+install: build ## install pailfs; PREFIX=/usr/local, DESTDIR=
 	install -D -m 0755 bin/pailfs $(DESTDIR)$(BINDIR)/pailfs
-	mkdir -p $(DESTDIR)$(SBINDIR)
-	ln -sf $(BINDIR)/pailfs $(DESTDIR)$(SBINDIR)/mount.pailfs
-	ln -sf $(BINDIR)/pailfs $(DESTDIR)$(SBINDIR)/mount.fuse.pailfs
 
 uninstall: ## remove what install has installed
-	rm -f $(DESTDIR)$(BINDIR)/pailfs $(DESTDIR)$(SBINDIR)/mount.pailfs $(DESTDIR)$(SBINDIR)/mount.fuse.pailfs
+	rm -f $(DESTDIR)$(BINDIR)/pailfs
 
 demo: ## try it: an S3 store with sample buckets, mounted at ./demo
 	@GO='$(GO)' contrib/demo.sh

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -204,10 +205,32 @@ func parseParts(doc []byte) (parts []Part, next string, err error) {
 	return parts, next, err
 }
 
-// Uploads lists the bucket's unfinished uploads. Without a delimiter: Swift takes an empty one for a real one and then
-// shows no upload at all.
+// Uploads lists the bucket's unfinished uploads.
+//
+// MinIO takes a prefix for a whole key. An answer that shows nothing but the prefix itself may come from there, so the
+// bucket's list is looked through as well. It does not replace the first answer: the bucket's list has only uploads
+// begun since MinIO started, the key's has all.
 func (c *Client) Uploads(ctx context.Context, bucket, prefix string) ([]Upload, error) {
 	o := op{name: "List Multipart Uploads", bucket: bucket, key: prefix}
+	uploads, err := c.listUploads(ctx, o, prefix)
+	if err != nil || prefix == "" || slices.ContainsFunc(uploads, func(u Upload) bool { return u.Key != prefix }) {
+		return uploads, err
+	}
+	all, err := c.listUploads(ctx, o, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, u := range all {
+		if strings.HasPrefix(u.Key, prefix) && !slices.ContainsFunc(uploads, func(have Upload) bool { return have.ID == u.ID }) {
+			uploads = append(uploads, u)
+		}
+	}
+	return uploads, nil
+}
+
+// listUploads reads all pages of a list. Without a delimiter: Swift takes an empty one for a real one and then shows no
+// upload at all.
+func (c *Client) listUploads(ctx context.Context, o op, prefix string) ([]Upload, error) {
 	query := url.Values{"uploads": {""}, "prefix": {prefix}, "encoding-type": {"url"}}
 	var uploads []Upload
 	for {

@@ -242,3 +242,31 @@ func TestUploads(t *testing.T) {
 		}
 	}
 }
+
+// TestUploadsOfAWholeKey is against a store that takes the prefix for a whole key, and that has forgotten an upload in
+// the list of all.
+func TestUploadsOfAWholeKey(t *testing.T) {
+	lists := map[string][][2]string{"": {{"a/bc", "new"}, {"c", "other"}, {"a/b", "known"}}, "a/b": {{"a/b", "old"}, {"a/b", "known"}}}
+	c, srv := serve(t, func(w http.ResponseWriter, r *http.Request, _ int) {
+		io.WriteString(w, `<ListMultipartUploadsResult><IsTruncated>false</IsTruncated>`)
+		for _, u := range lists[r.URL.Query().Get("prefix")] {
+			fmt.Fprintf(w, `<Upload><Key>%s</Key><UploadId>%s</UploadId></Upload>`, u[0], u[1])
+		}
+		io.WriteString(w, `</ListMultipartUploadsResult>`)
+	})
+	for _, q := range []struct {
+		prefix, ids string
+		requests    int
+	}{{"", "new other known", 1}, {"a/", "new known", 2}, {"a/b", "old known new", 2}, {"d", "", 2}} {
+		before := len(srv.requests())
+		got, err := c.Uploads(t.Context(), "bucket", q.prefix)
+		noError(t, err)
+		var ids []string
+		for _, u := range got {
+			ids = append(ids, u.ID)
+		}
+		if n := len(srv.requests()) - before; strings.Join(ids, " ") != q.ids || n != q.requests {
+			t.Errorf("under %q: %v in %d requests, want %s in %d", q.prefix, ids, n, q.ids, q.requests)
+		}
+	}
+}

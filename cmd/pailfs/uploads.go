@@ -16,7 +16,7 @@ import (
 const abortAge = "24h"
 
 func uploadsCommand(std stdio) *cli.Command {
-	prefix := &cli.StringFlag{Name: "prefix", Usage: "only keys that begin so"}
+	prefix := &cli.StringFlag{Name: "prefix", Usage: "only keys that begin so; of uploads begun before its last start MinIO shows only those of exactly this key, and without it none"}
 	return &cli.Command{
 		Name: "uploads", Usage: "list and abort unfinished multipart uploads, which cost storage until then",
 		Subcommands: []*cli.Command{

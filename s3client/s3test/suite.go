@@ -40,10 +40,14 @@ type Options struct {
 	ACLOwnerOnly bool
 	// SelfCopyMerges: headers that a copy onto itself does not name are kept.
 	SelfCopyMerges bool
+	// CopyLosesExpires: a copy that keeps headers has no Expires.
+	CopyLosesExpires bool
 	// NoCopySourceConditions: Copy and CopyPart ignore SrcETag.
 	NoCopySourceConditions bool
 	// NoIfAbsentComplete: CompleteUpload ignores IfAbsent.
 	NoIfAbsentComplete bool
+	// AbortAlwaysWorks: aborting an upload that is not there is a success.
+	AbortAlwaysWorks bool
 	// NoUploadListing: Uploads does not work.
 	NoUploadListing bool
 	// NoEmptyPart: an upload of one empty part cannot be completed.

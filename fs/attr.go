@@ -91,10 +91,23 @@ func (n *node) entry(ctx context.Context) (tree.Entry, syscall.Errno) {
 		if errno == syscall.ENOENT && n.openFile() != nil {
 			return n.known(), 0
 		}
+		if errno == syscall.ENOENT && n.hasMoved(own, p) {
+			return n.entry(ctx)
+		}
 		return e, errno
 	}
 	n.know(e)
 	return e, 0
+}
+
+// hasMoved says whether the node has another name than p, once a rename of it that is going on has ended.
+func (n *node) hasMoved(ctx context.Context, p string) bool {
+	now, named, release, err := n.hold(ctx)
+	if err != nil {
+		return false
+	}
+	release()
+	return named && now != p
 }
 
 // fileOf is the File whose size counts: the node's open one, or an unsaved one of the same object.
@@ -181,16 +194,25 @@ func withoutSetID(mode uint32) uint32 {
 // change hands new attributes to tree: in memory while the file has unsaved bytes (they travel with its upload), else
 // to the store.
 func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
+	p, named, release, err := n.hold(ctx)
+	if err != nil {
+		return e, n.face.fail("set attributes", e.Path, err)
+	}
+	defer release()
+	switch {
+	case named:
+		return n.changeHeld(ctx, p, e, c)
+	case !n.isGone():
+		return e, syscall.ESTALE // another inode has the name; the kernel looks it up again
+	}
+	e = applied(e, c)
+	n.know(e)
+	return e, 0
+}
+
+// changeHeld is change for a caller who holds the name.
+func (n *node) changeHeld(ctx context.Context, p string, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
 	file := n.fileOf(e)
-	if n.isGone() {
-		e = applied(e, c)
-		n.know(e)
-		return e, 0
-	}
-	p, ok := n.path()
-	if !ok {
-		return e, syscall.ENOENT
-	}
 	c.Unsaved = file != nil && file.Stat().Dirty
 	if c.Unsaved && c.Mtime == nil {
 		n.pushTimes(p, file)
@@ -198,6 +220,7 @@ func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.En
 	e, err := n.face.tree.SetAttr(ctx, p, c)
 	if err == nil && c.Unsaved && !file.Touch() { // stored and closed by another handle just now
 		c.Unsaved = false
+		n.face.tree.Discard(p) // else it would wait for a commit that does not come
 		e, err = n.face.tree.SetAttr(ctx, p, c)
 	}
 	if err != nil {
@@ -270,17 +293,15 @@ func (n *node) truncate(ctx context.Context, e tree.Entry, h *handle, size int64
 		return syscall.EISDIR
 	}
 	if h != nil {
-		h.beforeChange(ctx)
-		return n.face.fail("truncate", e.Path, h.file.Truncate(ctx, size))
+		return h.truncate(ctx, size)
 	}
 	h, _, errno := n.open(ctx, syscall.O_WRONLY)
 	if errno != 0 {
 		return errno
 	}
 	defer h.close(ctx)
-	h.beforeChange(ctx)
-	if err := h.file.Truncate(ctx, size); err != nil {
-		return n.face.fail("truncate", e.Path, err)
+	if errno := h.truncate(ctx, size); errno != 0 {
+		return errno
 	}
 	return h.sync(ctx)
 }

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
@@ -14,6 +15,9 @@ import (
 	"pailfs/fs/tree"
 	"pailfs/s3client"
 )
+
+// movedPoll is how often a rename looks whether the library has moved its node, which takes microseconds.
+const movedPoll = 50 * time.Microsecond
 
 // attrOf are the attributes of what a caller creates in this directory. A setgid directory hands its group on.
 func (n *node) attrOf(ctx context.Context, mode uint32) tree.Attr {
@@ -33,10 +37,13 @@ func (n *node) attrOf(ctx context.Context, mode uint32) tree.Attr {
 // make runs one of tree's creating calls and gives the new inode.
 func (n *node) make(ctx context.Context, op, name string, out *fuse.EntryOut,
 	create func(own context.Context, path string) (tree.Entry, error)) (*gofuse.Inode, syscall.Errno) {
-	p, ok := n.childPath(name)
-	if !ok {
-		return nil, syscall.ENOENT
+	wait, waited := n.face.request(ctx, 0)
+	defer waited()
+	p, release, err := n.holdChild(wait, name)
+	if err != nil {
+		return nil, n.face.fail(op, name, err)
 	}
+	defer release()
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
 	e, err := create(own, p)
@@ -66,8 +73,26 @@ func (n *node) Mknod(ctx context.Context, name string, mode, dev uint32, out *fu
 		mode |= syscall.S_IFREG
 	}
 	return n.make(ctx, "mknod", name, out, func(own context.Context, p string) (tree.Entry, error) {
-		return n.face.tree.Mknod(own, p, n.attrOf(ctx, mode), dev)
+		e, err := n.face.tree.Mknod(own, p, n.attrOf(ctx, mode), dev)
+		if err == nil && e.Pending {
+			return n.face.storeEmpty(own, e)
+		}
+		return e, err
 	})
+}
+
+// storeEmpty stores a new file that nobody opens.
+func (f *face) storeEmpty(ctx context.Context, e tree.Entry) (tree.Entry, error) {
+	file, err := f.files.Open(idOf(e), nil, content.Create)
+	if err != nil {
+		f.tree.Discard(e.Path)
+		return e, err
+	}
+	defer file.Close(nil)
+	if err := file.Sync(ctx); err != nil {
+		return e, err
+	}
+	return f.tree.Lookup(ctx, e.Path)
 }
 
 // Readlink reads a symbolic link's target.
@@ -94,10 +119,13 @@ func (n *node) Link(context.Context, gofuse.InodeEmbedder, string, *fuse.EntryOu
 // directory's lock over this call, so a request here would make all writers of the directory take turns.
 func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out *fuse.EntryOut) (*gofuse.Inode,
 	gofuse.FileHandle, uint32, syscall.Errno) {
-	p, ok := n.childPath(name)
-	if !ok {
-		return nil, nil, 0, syscall.ENOENT
+	wait, waited := n.face.request(ctx, 0)
+	defer waited()
+	p, release, err := n.holdChild(wait, name)
+	if err != nil {
+		return nil, nil, 0, n.face.fail("create", name, err)
 	}
+	defer release()
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
 	if in, h, fl, errno, there := n.openExisting(own, ctx, p, name, flags, out); there {
@@ -155,10 +183,9 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 	}
 	h, keep := c.attach(file, flags)
 	if flags&syscall.O_TRUNC != 0 && h.writes {
-		n.face.tree.Written(p, time.Now())
-		if err := h.file.Truncate(own, 0); err != nil {
+		if errno := h.changeHeld(own, "truncate at open", p, true, func() error { return h.resize(own, 0) }); errno != 0 {
 			h.close(own)
-			return nil, nil, 0, n.face.fail("truncate at open", p, err), true
+			return nil, nil, 0, errno, true
 		}
 	}
 	return in, h, openFlags(flags, keep), 0, true
@@ -166,12 +193,13 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 
 // Unlink deletes a file's name. An open file lives on: what its handles may still read is fetched first.
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
-	p, ok := n.childPath(name)
-	if !ok {
-		return syscall.ENOENT
-	}
 	own, done := n.face.request(ctx, 0)
 	defer done()
+	p, release, err := n.ownChild(own, name)
+	if err != nil {
+		return n.face.fail("unlink", name, err)
+	}
+	defer release()
 	detached, errno := n.detachFile(own, p)
 	if errno != 0 {
 		return errno
@@ -202,10 +230,13 @@ func (n *node) detachFile(ctx context.Context, p string) (*content.Detaching, sy
 
 // Rmdir removes an empty directory, or an empty bucket.
 func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
-	p, ok := n.childPath(name)
-	if !ok {
-		return syscall.ENOENT
+	wait, waited := n.face.request(ctx, 0)
+	defer waited()
+	p, release, err := n.ownChild(wait, name)
+	if err != nil {
+		return n.face.fail("rmdir", name, err)
 	}
+	defer release()
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
 	if err := n.face.tree.Rmdir(own, p); err != nil {
@@ -226,18 +257,56 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEm
 	if !ok {
 		return syscall.EXDEV
 	}
-	from, ok1 := n.childPath(name)
-	to, ok2 := into.childPath(newName)
-	if !ok1 || !ok2 {
-		return syscall.ENOENT
-	}
-	if from == to {
-		return 0
-	}
 	own, done := n.face.request(ctx, 0)
 	defer done()
+	from, to, release, err := n.ownBoth(own, name, into, newName)
+	if err != nil {
+		return n.face.fail("rename", name, err)
+	}
 	errno := n.face.rename(own, from, to, flags&unix.RENAME_NOREPLACE != 0, into.child(newName))
-	return errno
+	if errno != 0 {
+		release()
+		return errno
+	}
+	n.releaseMoved(name, release)
+	return 0
+}
+
+// ownBoth owns both names of a rename. The kernel never renames a name to itself.
+func (n *node) ownBoth(ctx context.Context, name string, into *node, newName string) (from, to string, release func(), err error) {
+	for {
+		from, ok1 := n.childPath(name)
+		to, ok2 := into.childPath(newName)
+		if !ok1 || !ok2 || n.isGone() || into.isGone() {
+			return "", "", nil, fmt.Errorf("%s in a directory that is gone: %w", name, tree.ErrNotFound)
+		}
+		release, err := n.face.names.own(ctx, from, to)
+		if err != nil {
+			return "", "", nil, err
+		}
+		nowFrom, _ := n.childPath(name)
+		nowTo, _ := into.childPath(newName)
+		if nowFrom == from && nowTo == to {
+			return from, to, release, nil
+		}
+		release()
+	}
+}
+
+// releaseMoved gives the names of a rename back when the library has moved the node too, which it does as soon as Rename
+// has returned: who waits for the name must find the new one.
+func (n *node) releaseMoved(name string, release func()) {
+	moved := n.GetChild(name)
+	if moved == nil {
+		release()
+		return
+	}
+	go func() {
+		defer release()
+		for n.GetChild(name) == moved {
+			time.Sleep(movedPoll)
+		}
+	}()
 }
 
 // rename deals with unsaved bytes first and leaves stored objects to tree.

@@ -26,11 +26,15 @@ var kindErrno = map[s3client.Kind]syscall.Errno{
 	s3client.Canceled:    syscall.EINTR,
 }
 
+// errGone: what an open file stood on is not in the store any more.
+var errGone = errors.New("the version that was opened is gone")
+
 // nameErrno is the table of tree's errors and content's.
 var nameErrno = []struct {
 	err   error
 	errno syscall.Errno
 }{
+	{errGone, syscall.ESTALE}, // first: it wraps what is missing
 	{tree.ErrNotFound, syscall.ENOENT},
 	{tree.ErrExists, syscall.EEXIST},
 	{tree.ErrNotEmpty, syscall.ENOTEMPTY},

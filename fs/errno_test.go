@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -78,5 +80,18 @@ func TestWithoutSetID(t *testing.T) {
 		if got := withoutSetID(mode); got != want {
 			t.Errorf("%o: %o, want %o", mode, got, want)
 		}
+	}
+}
+
+func TestLibraryLines(t *testing.T) {
+	var out strings.Builder
+	l := libraryLog(Options{Mountpoint: "/mnt", Log: slog.New(slog.NewTextHandler(&out, nil))})
+	l.Print("writer: Write/Writev failed, err: 2=no such file or directory. opcode: READ")
+	if out.Len() > 0 {
+		t.Errorf("an answer nobody waits for is logged: %s", out.String())
+	}
+	l.Print("panic in FS handler: x")
+	if !strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "panic in FS handler") {
+		t.Errorf("a panic is logged as %q", out.String())
 	}
 }

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -60,7 +61,7 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	defer done()
 	d, err := h.file.ReadAt(own, h.reader, off, len(dest))
 	if err != nil {
-		return nil, h.node.face.fail("read", h.path(), err)
+		return nil, h.fail("read", err)
 	}
 	if d.Len() == 0 {
 		d.Done() // the library drops an empty result without a word
@@ -69,29 +70,57 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	return data{d}, 0
 }
 
-// Write writes into the spool; the network is waited for only when too much of it is on its way.
+// Write writes into the spool; the network is waited for only when too much of it is on its way, or while a commit sends
+// the file. That may take long and gets on all the same: there is no limit but the deadlines of the store's calls.
 func (h *handle) Write(ctx context.Context, p []byte, off int64) (uint32, syscall.Errno) {
-	own, done := h.node.face.request(ctx, h.node.face.timeout)
+	own, done := h.node.face.request(ctx, 0)
 	defer done()
-	h.beforeChange(own)
-	n, err := h.file.WriteAt(own, p, off)
-	if err != nil {
-		return uint32(n), h.node.face.fail("write", h.path(), err)
-	}
-	return uint32(n), 0
+	var n int
+	errno := h.change(own, "write", func() (err error) {
+		n, err = h.file.WriteAt(own, p, off)
+		return err
+	})
+	return uint32(n), errno
 }
 
-// beforeChange tells tree, once until the next flush, that the file is about to have unsaved bytes: its entry is kept
-// until they are stored. The first change also takes setuid and setgid away.
-func (h *handle) beforeChange(ctx context.Context) {
-	if h.marked.Load() || !h.marked.CompareAndSwap(false, true) {
-		return
+// change runs a change of the file's bytes. The first one since the last flush tells tree, before, that the file is about
+// to have unsaved bytes, so that its entry is kept until they are stored, and takes setuid and setgid away.
+func (h *handle) change(ctx context.Context, op string, do func() error) syscall.Errno {
+	if h.marked.Load() {
+		return h.fail(op, do())
 	}
+	p, named, release, err := h.node.hold(ctx)
+	if err != nil {
+		return h.fail(op, err)
+	}
+	defer release()
+	return h.changeHeld(ctx, op, p, named, do)
+}
+
+// changeHeld is change for a caller who holds the name. A change that has changed nothing leaves nothing to keep.
+func (h *handle) changeHeld(ctx context.Context, op, p string, named bool, do func() error) syscall.Errno {
 	n := h.node
-	if p, ok := n.path(); ok && !n.isGone() {
+	if named {
 		n.face.tree.Written(p, time.Now())
+		n.dropSetID(ctx, p)
 	}
-	n.dropSetID(ctx)
+	err := do()
+	if h.file.Stat().Dirty {
+		h.marked.Store(true)
+	} else if named {
+		n.face.tree.Discard(p)
+	}
+	return h.fail(op, err)
+}
+
+// fail is the errno of an operation on an open file. What is missing in the store is not "no such file" to a program that
+// has it open: its version is gone.
+func (h *handle) fail(op string, err error) syscall.Errno {
+	errno := errnoOf(err)
+	if errno == syscall.ENOENT {
+		err = fmt.Errorf("%w: %w", errGone, err)
+	}
+	return h.node.face.fail(op, h.path(), err)
 }
 
 // Flush is close(2): it returns when the store has what was written, or its error. Closing a reader stores nothing.
@@ -112,11 +141,20 @@ func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
 }
 
 func (h *handle) sync(ctx context.Context) syscall.Errno {
+	p, named, release, err := h.node.hold(ctx)
+	if err != nil {
+		return h.fail("store", err)
+	}
+	defer release()
 	h.marked.Store(false)
-	if p, ok := h.node.path(); ok && !h.node.isGone() {
+	if named {
 		h.node.pushTimes(p, h.file)
 	}
-	return h.node.face.fail("store", h.path(), h.file.Sync(ctx))
+	err = h.file.Sync(ctx)
+	if named && err == nil && !h.file.Stat().Dirty {
+		h.node.face.tree.Discard(p) // what was pinned after another handle's commit; nothing as a rule
+	}
+	return h.fail("store", err)
 }
 
 // Release ends the handle, after the last close and the last mapping. Pages dirtied through a mapping after close come
@@ -159,12 +197,12 @@ func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) sy
 	if mode&^known != 0 {
 		return syscall.EOPNOTSUPP
 	}
-	own, done := h.node.face.request(ctx, h.node.face.timeout)
+	own, done := h.node.face.request(ctx, 0)
 	defer done()
-	h.beforeChange(own)
-	err := h.file.Allocate(own, int64(off), int64(size), mode&unix.FALLOC_FL_KEEP_SIZE != 0,
-		mode&unix.FALLOC_FL_PUNCH_HOLE != 0, mode&unix.FALLOC_FL_ZERO_RANGE != 0)
-	return h.node.face.fail("fallocate", h.path(), err)
+	return h.change(own, "fallocate", func() error {
+		return h.file.Allocate(own, int64(off), int64(size), mode&unix.FALLOC_FL_KEEP_SIZE != 0,
+			mode&unix.FALLOC_FL_PUNCH_HOLE != 0, mode&unix.FALLOC_FL_ZERO_RANGE != 0)
+	})
 }
 
 // Fsync of a directory (and of anything without a handle): names are stored before their calls return.

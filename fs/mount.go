@@ -153,7 +153,7 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if _, err := os.Stat("/dev/fuse"); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoFuse
 	}
-	root := &node{face: &face{tree: o.Tree, files: o.Files, log: o.Log, ttl: o.TTL, timeout: o.Timeout}}
+	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: o.TTL, timeout: o.Timeout}}
 	own, cancel := root.face.request(ctx, o.Timeout)
 	defer cancel()
 	e, err := o.Tree.Lookup(own, "")
@@ -191,10 +191,6 @@ func mountOptions(o Options) fuse.MountOptions {
 			options = append(options, m)
 		}
 	}
-	level := slog.LevelWarn
-	if o.Debug { // the library has one logger for its warnings and for a line a request
-		level = slog.LevelDebug
-	}
 	direct := os.Geteuid() == 0
 	if o.ReadOnly && !direct {
 		options = append(options, "ro")
@@ -212,7 +208,7 @@ func mountOptions(o Options) fuse.MountOptions {
 		DisableXAttrs:     true, // GNU ls -l would ask two a file; with ENOSYS the kernel stops asking
 		ExtraCapabilities: extraCapabilities,
 		Debug:             o.Debug,
-		Logger:            slog.NewLogLogger(o.Log.Handler(), level),
+		Logger:            libraryLog(o),
 	}
 }
 

@@ -1,6 +1,8 @@
 package fs
 
 import (
+	"context"
+	"fmt"
 	"log/slog"
 	"path"
 	"sync"
@@ -36,6 +38,7 @@ var (
 // face is what all nodes of a mount share.
 type face struct {
 	tree    *tree.Tree
+	names   *names
 	files   *content.Files
 	log     *slog.Logger
 	ttl     time.Duration
@@ -90,6 +93,52 @@ func (n *node) childPath(name string) (string, bool) {
 		return name, true
 	}
 	return dir + "/" + name, true
+}
+
+// hold keeps the node's name as it is until release. A node without a name has nothing to keep: named is false.
+func (n *node) hold(ctx context.Context) (p string, named bool, release func(), err error) {
+	for {
+		p, ok := n.path()
+		if !ok || n.isGone() {
+			return "", false, func() {}, nil
+		}
+		release, err := n.face.names.share(ctx, p)
+		if err != nil {
+			return "", false, nil, err
+		}
+		if now, ok := n.path(); ok && now == p && !n.isGone() {
+			return p, true, release, nil
+		}
+		release() // renamed or removed while this waited
+	}
+}
+
+// holdChild keeps the path of a (possible) child as it is until release. The error is ErrNotFound when the directory has
+// no name any more.
+func (n *node) holdChild(ctx context.Context, name string) (p string, release func(), err error) {
+	return n.keepChild(name, func(p string) (func(), error) { return n.face.names.share(ctx, p) })
+}
+
+// ownChild is holdChild for who takes the child's name away: nobody changes it or anything below it until release.
+func (n *node) ownChild(ctx context.Context, name string) (p string, release func(), err error) {
+	return n.keepChild(name, func(p string) (func(), error) { return n.face.names.own(ctx, p) })
+}
+
+func (n *node) keepChild(name string, take func(path string) (func(), error)) (p string, release func(), err error) {
+	for {
+		p, ok := n.childPath(name)
+		if !ok || n.isGone() {
+			return "", nil, fmt.Errorf("%s in a directory that is gone: %w", name, tree.ErrNotFound)
+		}
+		release, err := take(p)
+		if err != nil {
+			return "", nil, err
+		}
+		if now, ok := n.childPath(name); ok && now == p {
+			return p, release, nil
+		}
+		release() // the directory was renamed while this waited
+	}
 }
 
 // child is the node of a name that the kernel knows, or nil.

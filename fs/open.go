@@ -20,14 +20,30 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 		return nil, 0, errno
 	}
 	if flags&syscall.O_TRUNC != 0 && h.writes {
-		h.beforeChange(own)
-		if err := h.file.Truncate(own, 0); err != nil {
-			h.close(own)
-			return nil, 0, n.face.fail("truncate at open", h.path(), err)
+		wait, done := n.face.request(ctx, 0)
+		defer done()
+		if errno := h.truncate(wait, 0); errno != 0 {
+			h.close(wait)
+			return nil, 0, errno
 		}
-		n.dropSetID(own)
 	}
 	return h, openFlags(flags, keep), 0
+}
+
+// truncate sets the size. Who empties an empty file has touched it all the same (": > stamp" in a Makefile): the new time
+// is stored.
+func (h *handle) truncate(ctx context.Context, size int64) syscall.Errno {
+	return h.change(ctx, "truncate", func() error { return h.resize(ctx, size) })
+}
+
+func (h *handle) resize(ctx context.Context, size int64) error {
+	if err := h.file.Truncate(ctx, size); err != nil {
+		return err
+	}
+	if size == 0 {
+		h.file.Touch()
+	}
+	return nil
 }
 
 // openFlags are the kernel's: its page cache is kept while the version stands (AUTO_INVAL_DATA drops it when size or
@@ -133,11 +149,12 @@ func (n *node) detach(file *content.File) {
 	n.mu.file = nil
 }
 
-// dropSetID takes setuid and setgid away from a file that is being written (write(2), HANDLE_KILLPRIV_V2).
-func (n *node) dropSetID(ctx context.Context) {
+// dropSetID takes setuid and setgid away from a file that is being written (write(2), HANDLE_KILLPRIV_V2). The caller
+// holds the name.
+func (n *node) dropSetID(ctx context.Context, p string) {
 	e := n.known()
 	if cleared := withoutSetID(e.Mode); cleared != e.Mode&07777 {
-		if _, errno := n.change(ctx, e, tree.Change{Mode: &cleared}); errno != 0 {
+		if _, errno := n.changeHeld(ctx, p, e, tree.Change{Mode: &cleared}); errno != 0 {
 			n.face.log.Warn("setuid and setgid stay on a written file", "path", e.Path, "errno", errno.Error())
 		}
 	}

@@ -32,7 +32,7 @@ func (f *File) checkBase(ctx context.Context, always bool) error {
 	f.mu.Lock()
 	id, base, superseded, recovered := f.mu.id, f.mu.base, f.mu.superseded, f.mu.recovered
 	f.mu.Unlock()
-	if base == nil && recovered {
+	if base == nil && (recovered || superseded) {
 		return f.checkAbsent(ctx, id)
 	}
 	if base == nil {

@@ -171,10 +171,10 @@ func (f *File) serves(base *Base, how Mode) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
-	case f.mu.state != clean:
+	case how == Create && base == nil:
+		return false // what an earlier run has left is not shown, so its name may be created
+	case f.mu.state != clean || base == nil:
 		return true
-	case base == nil:
-		return how != Create
 	case f.mu.base.Version == base.Version:
 		if base.Seen.After(f.mu.base.Seen) {
 			f.mu.base.Seen = base.Seen

@@ -112,7 +112,8 @@ func New(o Options) *Files {
 }
 
 // Open gives the File of an id with one more reference, which Close gives back. With a base nil the file is a new one,
-// empty and unsaved (Create), or one that is here already. An unsaved File is shared whatever base says. A clean one of
+// empty and unsaved (Create), or one that is here already. A new one takes the id from what an earlier run left unsaved,
+// which is then kept as a conflict. Else an unsaved File is shared whatever base says. A clean one of
 // another version loses the id to a new File, and its handles go on reading their version; unless base is the older
 // knowledge of the two.
 func (s *Files) Open(id ID, base *Base, how Mode) (*File, error) {

@@ -153,9 +153,9 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 	if state == tree.Absent {
 		return nil, nil, 0, 0, false
 	}
-	if state == tree.Unknown {
+	if state == tree.Unknown || !e.Pending {
 		var err error
-		if e, err = n.face.tree.Lookup(own, p); errors.Is(err, tree.ErrNotFound) {
+		if e, err = n.face.lookupFor(own, p, flags); errors.Is(err, tree.ErrNotFound) {
 			return nil, nil, 0, 0, false
 		} else if err != nil {
 			return nil, nil, 0, n.face.fail("create", p, err), true
@@ -204,7 +204,11 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	if errno != 0 {
 		return errno
 	}
-	if err := n.face.tree.Unlink(own, p); err != nil {
+	err = detached.Erase(own)
+	if err == nil {
+		err = n.face.tree.Unlink(own, p)
+	}
+	if err != nil {
 		detached.Undo()
 		return n.face.fail("unlink", p, err)
 	}

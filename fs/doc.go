@@ -19,11 +19,18 @@
 // inode, and an open that finds one answers ESTALE, upon which the kernel looks the name up again and gets that new
 // inode. Without open handles the inode stays and the next open drops its pages (no FOPEN_KEEP_CACHE).
 //
+// # Names that stay
+//
+// A rename copies an object and deletes it under its old name; what is stored there in between would be lost. So changes of
+// a file hold its path while they are carried out, and a rename, an unlink or an rmdir waits for them and keeps later ones
+// waiting (names.go). A rename lets them on when the bridge has moved its node, so that path() gives the new name.
+//
 // # Locks
 //
 // node.mu guards a few words of the node and is held over no call out of the package. dirHandle.mu is held while a page
 // of a listing is fetched: the kernel serialises readdir of a handle anyway. Neither is ever taken inside the other,
-// and both come before every lock of tree and content.
+// and both come before every lock of tree and content. names.mu is held over nothing; a path is held across the network,
+// waited for with the request's context, taken before a File's turn, and never while another is held.
 //
 // # Interrupts
 //

@@ -30,6 +30,15 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 	return h, openFlags(flags, keep), 0
 }
 
+// lookupFor looks a file up to open it. Who is going to write it must know all its attributes: they are stored again with
+// the bytes, and a store that is away then would cost the file its mode and foreign metadata.
+func (f *face) lookupFor(ctx context.Context, p string, flags uint32) (tree.Entry, error) {
+	if writable(flags) {
+		return f.tree.Complete(ctx, p)
+	}
+	return f.tree.Lookup(ctx, p)
+}
+
 // truncate sets the size. Who empties an empty file has touched it all the same (": > stamp" in a Makefile): the new time
 // is stored.
 func (h *handle) truncate(ctx context.Context, size int64) syscall.Errno {
@@ -64,7 +73,7 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, keep bool, er
 	if !named || n.isGone() {
 		return n.openGone(flags)
 	}
-	e, err := n.face.tree.Lookup(ctx, p)
+	e, err := n.face.lookupFor(ctx, p, flags)
 	if err != nil {
 		return nil, false, n.face.fail("open", p, err)
 	}

@@ -191,6 +191,7 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	job.Need = snap.layout.need(snap.version.Size)
 	obj, err := f.files.o.Uploader.Store(ctx, job)
 	if err != nil {
+		f.failedUpload(id, err)
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
 	obj.Bucket, obj.Key, obj.Size, obj.Headers = id.Bucket, id.Key, snap.layout.size, &job.Headers
@@ -198,6 +199,27 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 		f.complete(ctx, &obj)
 	}
 	return obj, nil
+}
+
+// failedUpload notes that an upload to the file's own name may have made the object nevertheless.
+func (f *File) failedUpload(id ID, err error) {
+	if answered(err) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.uncertain = f.mu.uncertain || f.mu.id == id
+}
+
+// answered says whether an error is the store's word that it did nothing.
+func answered(err error) bool {
+	for _, k := range []s3client.Kind{s3client.NotFound, s3client.Exists, s3client.Changed, s3client.Denied,
+		s3client.Throttled, s3client.TooLarge, s3client.Unsupported, s3client.Invalid} {
+		if errors.Is(err, k) {
+			return true
+		}
+	}
+	return false
 }
 
 // complete asks when a streamed object was stored: its headers carry no time, so that the store's counts. The object is
@@ -225,7 +247,7 @@ func (f *File) record(snap *snapshot, id ID, obj s3client.Object) (again bool) {
 	}
 	again = f.mu.touches != snap.touches || f.mu.id != id
 	f.mu.state = clean
-	f.mu.superseded, f.mu.recovered = false, false
+	f.mu.superseded, f.mu.recovered, f.mu.uncertain = false, false, false
 	if again {
 		f.mu.state = dirty
 	}

@@ -45,3 +45,66 @@ func TestCreateOverWhatAnEarlierRunLeft(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An upload whose answer was lost may have made the object. Who takes the name away takes that object away as well.
+func TestNameOfAnUploadWithoutAnAnswer(t *testing.T) {
+	for what, leave := range map[string]func(r *rig, f *File) error{
+		"renamed": func(r *rig, f *File) error {
+			_, moved, err := r.files.Move(bg, obj("k"), obj("other"))
+			if err == nil && !moved {
+				err = errors.New("not moved")
+			}
+			return err
+		},
+		"unlinked": func(r *rig, f *File) error {
+			d, err := r.files.Detach(bg, obj("k"))
+			if err != nil {
+				return err
+			}
+			if err := d.Erase(bg); err != nil {
+				d.Undo()
+				return err
+			}
+			d.Done()
+			return nil
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := rigFor(t)
+			f := r.create("k")
+			write(f, 0, []byte("bytes"))
+			r.fault.Add(s3fault.Rule{Call: "Put", Times: 1, After: s3client.Temporary})
+			if err := f.Sync(bg); !errors.Is(err, s3client.Temporary) {
+				t.Fatalf("sync: %v", err)
+			}
+			r.wantStored(t, "k", []byte("bytes"))
+			if err := leave(r, f); err != nil {
+				t.Fatal(err)
+			}
+			if _, there := r.mem.Object("b", "k"); there {
+				t.Error("the object is still there")
+			}
+			wantRead(t, f, []byte("bytes"))
+			f.Close(nil)
+		})
+	}
+}
+
+// A refusal is an answer: what was never stored needs no request to go.
+func TestUnlinkOfWhatTheStoreRefused(t *testing.T) {
+	r := rigFor(t)
+	f := r.create("k")
+	failStores(r)
+	if err := f.Sync(bg); !errors.Is(err, s3client.Denied) {
+		t.Fatalf("sync: %v", err)
+	}
+	calls := r.calls(func() {
+		d := must(r.files.Detach(bg, obj("k")))
+		if err := d.Erase(bg); err != nil {
+			t.Error(err)
+		}
+		d.Done()
+	})
+	wantCalls(t, "unlink", calls, nil)
+	f.Close(nil)
+}

@@ -56,11 +56,12 @@ type File struct {
 		recovered  bool  // from the journal, not committed since
 		conflict   error // what Sync answers after a conflict
 
-		layout layout
-		spool  *journal.Spool // nil until bytes are written
-		kept   bool           // the journal has a record of the spool
-		base   *Base          // what the store had when last seen; nil: nothing
-		stale  *ID            // an object to delete after the next commit: left behind by a rename during a commit
+		layout    layout
+		spool     *journal.Spool // nil until bytes are written
+		kept      bool           // the journal has a record of the spool
+		base      *Base          // what the store had when last seen; nil: nothing
+		uncertain bool           // an upload to id had no answer: without a base there may be an object all the same
+		stale     *ID            // an object to delete after the next commit: left behind by a rename during a commit
 
 		state   state
 		gen     uint64 // changes of bytes or attributes so far

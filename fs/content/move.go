@@ -71,7 +71,7 @@ func (f *File) moveTo(ctx context.Context, to ID) (obj s3client.Object, moved bo
 		if err != nil || snap == nil {
 			return obj, false, err
 		}
-		if snap.base != nil {
+		if snap.base != nil || f.isUncertain() {
 			if err := f.files.o.Store.Delete(ctx, snap.id.Bucket, snap.id.Key); err != nil {
 				return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", snap.id, to, err)
 			}
@@ -125,6 +125,25 @@ func (f *File) isOpen() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.mu.refs > 0
+}
+
+// Erase deletes the object of a new file whose upload had no answer: nobody knows whether it is there, and nobody else
+// would delete it. For every other file it does nothing.
+func (d *Detaching) Erase(ctx context.Context) error {
+	if d == nil || d.f == nil || !d.f.isUncertain() {
+		return nil
+	}
+	id := d.f.ID()
+	if err := d.f.files.o.Store.Delete(ctx, id.Bucket, id.Key); err != nil {
+		return fmt.Errorf("delete %s, of which an upload had no answer: %w", id, err)
+	}
+	return nil
+}
+
+func (f *File) isUncertain() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.base == nil && f.mu.uncertain
 }
 
 // Done says that the name is gone: the File lives on for its handles alone, Sync has nothing to do any more, and what

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pailfs/s3client"
 	"pailfs/tests/testenv"
 )
 
@@ -180,4 +181,18 @@ func TestCatOfASlowObjectCanBeKilled(t *testing.T) {
 	}
 	through.open()
 	sameBytes(t, "after the stall", read(t, join(m.Dir, "slow")), noise(1, 8<<20))
+}
+
+func TestBasicAttributesSurviveAnOverwrite(t *testing.T) {
+	s, bucket, m := openStore(t, testenv.Args("--attributes", "basic"))
+	_, err := s.Client.Put(t.Context(), s3client.PutRequest{Bucket: bucket, Key: "f", Body: strings.NewReader("old"), Size: 3,
+		Headers: s3client.Headers{ContentType: "text/x-special", Meta: map[string]string{"mode": "33184", "color": "blue"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, join(m.Dir, "f"), []byte("overwritten"))
+	h := head(t, s, bucket, "f").Headers
+	if h.Meta["color"] != "blue" || h.Meta["mode"] != "33184" || h.ContentType != "text/x-special" {
+		t.Errorf("after the overwrite: %+v", h)
+	}
 }

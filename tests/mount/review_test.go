@@ -446,3 +446,31 @@ func TestAWriteWaitsForACommitThatGetsOn(t *testing.T) {
 	closed(t, f)
 	sameBytes(t, "the object", object(t, s, bucket, "f"), want)
 }
+
+func TestUnlinkOfAFileWhoseUploadHadNoAnswer(t *testing.T) {
+	s := start(t)
+	bucket := s.Bucket(t)
+	v := newValve(t, s.Endpoint)
+	through := *s
+	through.Endpoint = v.endpoint
+	m := mount(t, &through, bucket, testenv.Args("--timeout", "2s"), testenv.ExpectLog("store failed"))
+	f := open(t, join(m.Dir, "f"), os.O_RDWR|os.O_CREATE)
+	if _, err := f.Write([]byte("bytes")); err != nil {
+		t.Fatal(err)
+	}
+	v.shut() // what is sent arrives, what is answered does not
+	if err := f.Sync(); err == nil {
+		t.Fatal("stored without an answer")
+	}
+	v.open()
+	if k := keys(t, s, bucket); len(k) != 1 {
+		t.Fatalf("the upload did not arrive: %q", k)
+	}
+	if err := os.Remove(join(m.Dir, "f")); err != nil {
+		t.Fatal(err)
+	}
+	closed(t, f)
+	if k := keys(t, s, bucket); len(k) != 0 {
+		t.Errorf("unlinked, and still in the store: %q", k)
+	}
+}

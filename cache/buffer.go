@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// slabBytes is how much memory is taken from the system at once: two huge pages. A page fault for each 4 KiB of a block
-// was a fifth of the CPU time of a cold read.
+// slabBytes is how much memory is taken from the system at once. Huge pages were tried (MADV_HUGEPAGE): a cold read was
+// no faster, as clearing 2 MiB at a time costs what the page faults did.
 const slabBytes = 4 << 20
 
 // blockOverhead is what a short block is charged beside its bytes: LRU element, map slot and header come to about
@@ -94,7 +94,6 @@ func (p *buffers) newSlab() []byte {
 	if err != nil {
 		return make([]byte, n)
 	}
-	_ = unix.Madvise(slab, unix.MADV_HUGEPAGE) // a wish: without huge pages it is slower, not wrong
 	runtime.AddCleanup(p, func(slab []byte) { _ = unix.Munmap(slab) }, slab)
 	return slab
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -375,45 +374,17 @@ func TestALookupAndAListingAtOnce(t *testing.T) {
 // slowUplink is a TCP proxy in front of a store that passes on what is sent to it slowly: 64 KiB, and a pause.
 func slowUplink(t *testing.T, endpoint string, pause time.Duration) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var serving sync.WaitGroup
-	t.Cleanup(func() {
-		l.Close()
-		serving.Wait()
-	})
-	serving.Go(func() {
+	return tcpProxy(t, endpoint, func(server, client net.Conn) {
+		client.(*net.TCPConn).SetReadBuffer(64 << 10) // else megabytes are on their way unseen
+		buf := make([]byte, 64<<10)
 		for {
-			client, err := l.Accept()
-			if err != nil {
+			n, err := client.Read(buf)
+			if _, werr := server.Write(buf[:n]); werr != nil || err != nil {
 				return
 			}
-			server, err := net.Dial("tcp", strings.TrimPrefix(endpoint, "http://"))
-			if err != nil {
-				client.Close()
-				continue
-			}
-			serving.Go(func() {
-				defer server.Close()
-				client.(*net.TCPConn).SetReadBuffer(64 << 10) // else megabytes are on their way unseen
-				buf := make([]byte, 64<<10)
-				for {
-					n, err := client.Read(buf)
-					if _, werr := server.Write(buf[:n]); werr != nil || err != nil {
-						return
-					}
-					time.Sleep(pause)
-				}
-			})
-			serving.Go(func() {
-				defer client.Close()
-				io.Copy(client, server) // ends with either side
-			})
+			time.Sleep(pause)
 		}
-	})
-	return "http://" + l.Addr().String()
+	}, passOn)
 }
 
 func TestAWriteWaitsForACommitThatGetsOn(t *testing.T) {

@@ -20,17 +20,27 @@ type valve struct {
 
 func newValve(t *testing.T, endpoint string) *valve {
 	t.Helper()
+	v := &valve{}
+	v.mu.flowing = make(chan struct{})
+	close(v.mu.flowing)
+	v.endpoint = tcpProxy(t, endpoint, passOn, v.copy)
+	t.Cleanup(v.open) // before the proxy's end, which waits for what is held back
+	return v
+}
+
+// passOn copies until either side ends.
+func passOn(to, from net.Conn) { io.Copy(to, from) }
+
+// tcpProxy stands in front of a store until the test's end: up copies what is sent to the store, down its answers.
+func tcpProxy(t *testing.T, endpoint string, up, down func(to, from net.Conn)) string {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := &valve{endpoint: "http://" + l.Addr().String()}
-	v.mu.flowing = make(chan struct{})
-	close(v.mu.flowing)
 	var serving sync.WaitGroup
 	t.Cleanup(func() {
 		l.Close()
-		v.open()
 		serving.Wait()
 	})
 	serving.Go(func() {
@@ -45,19 +55,19 @@ func newValve(t *testing.T, endpoint string) *valve {
 				continue
 			}
 			serving.Go(func() {
-				io.Copy(server, client) // ends with either side
-				server.Close()
+				defer server.Close()
+				up(server, client)
 			})
 			serving.Go(func() {
 				defer client.Close()
-				v.copy(client, server)
+				down(client, server)
 			})
 		}
 	})
-	return v
+	return "http://" + l.Addr().String()
 }
 
-func (v *valve) copy(to io.Writer, from io.Reader) {
+func (v *valve) copy(to, from net.Conn) {
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := from.Read(buf)

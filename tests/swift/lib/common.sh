@@ -23,16 +23,21 @@ default_dir() {
 	echo "${TMPDIR:-/tmp}/pailfs-swift$1"
 }
 
-# alive PID: whether that process is one that up has started with this state directory.
-alive() {
-	[ -r "/proc/$1/cmdline" ] && tr '\0' '\n' <"/proc/$1/cmdline" 2>/dev/null | grep -qF -- "$dir/"
+# born PID: when that process started, in clock ticks since the boot; with the PID it names one process for good, from
+# its fork on (its command line does not: until it has called exec it is that of the shell that starts it).
+born() {
+	local stat
+	read -r stat 2>/dev/null <"/proc/$1/stat" || return 1
+	set -- ${stat##*) }
+	[ "$1" != Z ] && echo "${20}"
 }
 
-# running NAME
-running() {
-	local pid
-	pid=$(cat "$dir/run/$1.pid" 2>/dev/null) && [ -n "$pid" ] && alive "$pid"
+# pid_of NAME: the process that up has started under that name, as long as it runs.
+pid_of() {
+	local pid start
+	read -r pid start 2>/dev/null <"$dir/run/$1.pid" && [ -n "$start" ] && [ "$(born "$pid")" = "$start" ] && echo "$pid"
 }
+running() { pid_of "$1" >/dev/null; }
 
 lock() {
 	exec 9>"$dir/lock"

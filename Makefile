@@ -32,7 +32,7 @@ demo: ## try it: an S3 store with sample buckets, mounted at ./demo
 	@GO='$(GO)' contrib/demo.sh
 
 ##@ Test
-.PHONY: test race bench swift swift-up swift-down verify
+.PHONY: test race bench bench-peers swift swift-up swift-down verify
 test: ## all tests, with real mounts over a real S3 server (installs what is missing)
 	@GO='$(GO)' tests/run test
 
@@ -41,6 +41,9 @@ race: ## all tests, with pailfs itself under the race detector
 
 bench: ## measure against a bare S3 client; RESULT=contrib/performance.txt appends there
 	$(GO) run ./tests/bench $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)
+
+bench-peers: ## the same with s3fs and rclone beside it (installs them)
+	$(GO) run ./tests/bench --peers $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)
 
 swift: ## the suite and the mount tests on OpenStack Swift, started for it; TRIXIE=1 for the newer one
 	@GO='$(GO)' tests/run swift $(if $(TRIXIE),--trixie)

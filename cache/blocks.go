@@ -33,6 +33,8 @@ type BlocksOptions struct {
 	Fetch Fetch
 	// MaxFetchBytes is the longest single fetch, in whole blocks. Default 8 MiB, at most half of MemoryBytes.
 	MaxFetchBytes int64
+	// Disk is the tier below the memory; nil for none. It must have the same BlockBytes, and is closed after the Blocks.
+	Disk *Disk
 }
 
 const (
@@ -40,6 +42,7 @@ const (
 	defaultBlockBytes    = 64 << 10
 	defaultMaxFetchBytes = 8 << 20
 	minMemoryBlocks      = 4
+	toDiskShare          = 4 // at most this part of the memory waits for the disk
 )
 
 func (o BlocksOptions) normal() BlocksOptions {
@@ -64,18 +67,20 @@ type Blocks struct {
 	o       BlocksOptions
 	buffers *buffers
 	memory  *memory
+	disk    *Disk           // nil for none
 	ctx     context.Context // ends at Close; parent of every flight's
 	cancel  context.CancelFunc
 
 	hits, misses, fetches, fetched atomic.Int64
 	queued                         atomic.Int64 // len(mu.queue), to be looked at without the lock
+	toDisk                         atomic.Int64 // bytes of offered blocks in the queue of the disk
 
 	mu struct {
 		sync.Mutex
 		flying   map[blockKey]*pending // who fetches a block that is not present
 		flights  map[*flight]struct{}  // queued and running
 		queue    []*flight             // demand flights that wait for room, oldest first
-		running  int                   // goroutines
+		running  int                   // goroutines, and Directs
 		inFlight int64                 // cost of the blocks running flights still have to publish
 		closed   bool
 		idle     chan struct{} // closed when closed and nothing runs any more
@@ -87,7 +92,10 @@ func NewBlocks(o BlocksOptions) *Blocks {
 	if o.Fetch == nil {
 		panic("cache: BlocksOptions.Fetch is nil")
 	}
-	b := &Blocks{o: o.normal()}
+	b := &Blocks{o: o.normal(), disk: o.Disk}
+	if b.disk != nil && b.disk.o.BlockBytes != b.o.BlockBytes {
+		panic("cache: BlocksOptions.Disk has another block size")
+	}
 	b.buffers = &buffers{size: b.o.BlockBytes}
 	b.memory = newMemory(b.buffers, b.o.MemoryBytes)
 	b.ctx, b.cancel = context.WithCancel(context.Background())

@@ -200,7 +200,7 @@ func TestChurn(t *testing.T) {
 				case 1:
 					go cancel()
 				case 2:
-					b.CancelPrefetch(v)
+					b.CancelPrefetch(v, 0, v.Size)
 				}
 				view, err := b.View(ctx, v, off, n)
 				cancel()

@@ -23,9 +23,9 @@ const blockOverhead = 256
 type block struct {
 	data    []byte
 	refs    atomic.Int32
-	cost    int64 // bytes this block is charged
-	pooled  bool  // data has a whole block's capacity and is used again
-	evicted bool  // counted in buffers.held; written before the cache's reference is dropped
+	cost    int64       // bytes this block is charged
+	pooled  bool        // data has a whole block's capacity and is used again
+	evicted atomic.Bool // counted in buffers.held; set before the cache's reference is dropped
 
 	// For memory.go, guarded by the shard's mutex.
 	used  bool  // a View had it
@@ -63,7 +63,8 @@ func (p *buffers) get(n int) *block {
 	}
 	b.data = b.data[:n]
 	b.cost = p.cost(n)
-	b.evicted, b.used, b.since = false, false, 0
+	b.evicted.Store(false)
+	b.used, b.since = false, 0
 	b.refs.Store(1)
 	return b
 }
@@ -106,7 +107,7 @@ func (p *buffers) release(b *block) (room bool) {
 	case n < 0:
 		panic("cache: a block was released more often than it was taken")
 	}
-	if room = b.evicted; room {
+	if room = b.evicted.Load(); room {
 		p.held.Add(-b.cost)
 	}
 	if p.freed != nil {
@@ -123,7 +124,7 @@ func (p *buffers) release(b *block) (room bool) {
 // drop releases the cache's (or the flight's) reference of a block that is not in the cache any more; what others
 // still hold of it counts as held.
 func (p *buffers) drop(b *block) {
-	b.evicted = true
+	b.evicted.Store(true)
 	p.held.Add(b.cost)
 	p.release(b)
 }

@@ -2,7 +2,6 @@ package cache
 
 import (
 	"math"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -129,7 +128,9 @@ func (c *Entries[E]) change(dir, name string, r record[E]) {
 	defer c.mu.Unlock()
 	c.mu.seq++
 	r.seen, r.seq, r.local = c.now(), c.mu.seq, c.mu.seq
-	c.setLocked(c.dirLocked(dir), name, r)
+	d := c.dirLocked(dir)
+	d.order(name, r.kind == present)
+	c.setLocked(d, name, r)
 	c.shrinkLocked()
 }
 
@@ -165,30 +166,11 @@ type Named[E any] struct {
 func (c *Entries[E]) All(dir string) (all []Named[E], ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d, ok := c.mu.dirs.Get(dir)
-	if !ok || !d.complete {
+	d, ok := c.orderedLocked(dir)
+	if !ok {
 		return nil, false
 	}
-	if d.sorted == nil {
-		d.sorted = d.sort()
-	}
-	all = make([]Named[E], 0, len(d.sorted))
-	for _, name := range d.sorted {
-		r, _ := d.names.Peek(name)
-		all = append(all, Named[E]{Name: name, Entry: r.entry, Seen: r.seen})
-	}
-	return all, true
-}
-
-func (d *directory[E]) sort() []string {
-	names := make([]string, 0, d.names.Len())
-	for _, name := range d.names.Keys() {
-		if r, _ := d.names.Peek(name); r.kind == present {
-			names = append(names, name)
-		}
-	}
-	slices.Sort(names)
-	return names
+	return d.named(d.sorted), true
 }
 
 // Len is how many names are remembered, of whatever kind.
@@ -209,12 +191,8 @@ func (c *Entries[E]) dirLocked(dir string) *directory[E] {
 }
 
 func (c *Entries[E]) setLocked(d *directory[E], name string, r record[E]) {
-	old, ok := d.names.Peek(name)
-	if !ok {
+	if !d.names.Contains(name) {
 		c.mu.names++
-	}
-	if (ok && old.kind == present) != (r.kind == present) {
-		d.sorted = nil
 	}
 	d.names.Add(name, r)
 }

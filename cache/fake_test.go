@@ -9,6 +9,7 @@ import (
 	"io"
 	"sync"
 	"testing"
+	"unique"
 
 	"go.uber.org/goleak"
 )
@@ -235,8 +236,8 @@ func (s *shard) check() (int64, error) {
 		var n int64
 		for _, blk := range q.Values() {
 			n += blk.cost
-			if blk.evicted || blk.refs.Load() < 1 {
-				return 0, fmt.Errorf("present block: evicted %v, %d references", blk.evicted, blk.refs.Load())
+			if blk.evicted.Load() || blk.refs.Load() < 1 {
+				return 0, fmt.Errorf("present block: evicted %v, %d references", blk.evicted.Load(), blk.refs.Load())
 			}
 		}
 		if n != q.bytes {
@@ -265,3 +266,5 @@ func same(t testing.TB, view *View, v Version, off int64, n int) {
 		t.Errorf("%s at %d+%d: %d other bytes than expected (%d)", v.Key, off, n, len(got), len(want))
 	}
 }
+
+func keyOf(v Version) unique.Handle[Version] { return unique.Make(v) }

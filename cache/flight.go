@@ -9,7 +9,7 @@ import (
 	"unique"
 )
 
-// A flight is one fetch over a run of absent blocks:
+// A flight brings a run of absent blocks, by one fetch or from disk:
 //
 //	queued --room--> running --all blocks published--> landed
 //	   |                |
@@ -30,6 +30,7 @@ type flight struct {
 	cost      int64     // of blocks[published:]
 	waiting   int       // sum of waiters over blocks[published:]
 	prefetch  bool      // runs on without waiters
+	disk      bool      // the blocks were on disk when it was made; never changes
 	queued    bool
 	cancelled bool  // nobody may join any more
 	err       error // of the unpublished blocks, once landed
@@ -112,19 +113,31 @@ func (p *pending) joinLocked(i int) wait {
 	return wait{p: p, i: i, prefetch: p.flight.prefetch}
 }
 
-// demandLocked queues a flight for the run of blocks that ends before position end, and joins it.
+// demandLocked queues flights for the run of blocks that ends before position end, one for each stretch that is on disk
+// or is not, and joins them.
 func (b *Blocks) demandLocked(waits []wait, v Version, version unique.Handle[Version], first int64, end, run int) []wait {
-	if run == 0 {
-		return waits
-	}
-	f := b.newFlightLocked(v, version, first+int64(end-run), run)
-	f.queued = true
-	b.mu.queue = append(b.mu.queue, f)
-	b.queued.Add(1)
-	for j := range f.blocks {
-		waits = append(waits, f.blocks[j].joinLocked(end-run+j))
+	for at := end - run; at < end; {
+		n, disk := b.tier(v, version, first+int64(at), end-at)
+		f := b.newFlightLocked(v, version, first+int64(at), n)
+		f.disk = disk
+		f.queued = true
+		b.mu.queue = append(b.mu.queue, f)
+		b.queued.Add(1)
+		for j := range f.blocks {
+			waits = append(waits, f.blocks[j].joinLocked(at+j))
+		}
+		at += n
 	}
 	return waits
+}
+
+// tier says how many of the n blocks from i on have the same answer to the question whether they are on disk, and the
+// answer.
+func (b *Blocks) tier(v Version, version unique.Handle[Version], i int64, n int) (same int, disk bool) {
+	if b.disk == nil {
+		return n, false
+	}
+	return b.disk.run(v, version, i, n)
 }
 
 // newFlightLocked makes a flight over n blocks that are absent or fetched by cancelled flights. The caller queues or
@@ -149,8 +162,14 @@ func (f *flight) key(j int) blockKey { return blockKey{f.version, f.first + int6
 func (b *Blocks) admitLocked() {
 	for len(b.mu.queue) > 0 {
 		f := b.mu.queue[0]
-		if b.mu.inFlight > 0 && b.mu.inFlight+b.buffers.held.Load()+f.cost > b.o.MemoryBytes {
-			return
+		for b.mu.inFlight > 0 {
+			over := b.mu.inFlight + b.buffers.held.Load() + f.cost - b.o.MemoryBytes
+			if over <= 0 {
+				break
+			}
+			if !b.shed(over) {
+				return
+			}
 		}
 		b.unqueueLocked(f)
 		b.startLocked(f)
@@ -177,6 +196,10 @@ func (b *Blocks) startLocked(f *flight) {
 	go b.fly(f)
 }
 
+// shed takes blocks from the disk's queue that take memory for its sake alone: the disk never slows the network. It
+// reports whether there were any.
+func (b *Blocks) shed(bytes int64) bool { return b.disk != nil && b.disk.shed(bytes) }
+
 // roomFreed is called without locks when held bytes were given back.
 func (b *Blocks) roomFreed() {
 	if b.queued.Load() == 0 {
@@ -191,23 +214,70 @@ func (b *Blocks) fly(f *flight) {
 	b.land(f, b.receive(f))
 }
 
-// receive fetches the run and publishes its blocks as they become complete.
+// receive brings the run and publishes its blocks as they become complete: from disk where they are there, what is not
+// there any more, or not right, in one fetch a run.
 func (b *Blocks) receive(f *flight) error {
-	off := f.first * int64(b.o.BlockBytes)
-	length := min(int64(len(f.blocks))*int64(b.o.BlockBytes), f.v.Size-off)
+	if !f.disk {
+		return b.fetch(f, 0, len(f.blocks))
+	}
+	for j := 0; j < len(f.blocks); {
+		if err := f.ctx.Err(); err != nil {
+			return err
+		}
+		if n := b.take(f, j); n > 0 {
+			j += n
+			continue
+		}
+		n, _ := b.disk.run(f.v, f.version, f.first+int64(j), len(f.blocks)-j)
+		if err := b.fetch(f, j, j+n); err != nil {
+			return err
+		}
+		j += n
+	}
+	return nil
+}
+
+// take reads some blocks of the flight from disk, from j on, and publishes the verified ones. It says how many.
+func (b *Blocks) take(f *flight, j int) int {
+	blocks := make([]*block, min(b.disk.chunk(), len(f.blocks)-j))
+	for n := range blocks {
+		blocks[n] = b.buffers.get(b.blockLen(f.v, f.first+int64(j+n)))
+	}
+	good := b.disk.take(f.v, f.version, f.first+int64(j), blocks, len(f.blocks)-j-len(blocks))
+	b.disk.hits.Add(int64(good))
+	for n, blk := range blocks {
+		if n < good {
+			b.publish(f, j+n, blk)
+		} else {
+			b.buffers.release(blk)
+		}
+	}
+	return good
+}
+
+// fetch fetches the blocks [from, to) of the flight, and offers them to the disk.
+func (b *Blocks) fetch(f *flight, from, to int) error {
+	off := (f.first + int64(from)) * int64(b.o.BlockBytes)
+	length := min(int64(to-from)*int64(b.o.BlockBytes), f.v.Size-off)
 	b.fetches.Add(1)
+	if b.disk != nil {
+		b.disk.misses.Add(int64(to - from))
+	}
 	body, err := b.o.Fetch(f.ctx, f.v, off, length)
 	if err != nil {
 		return err
 	}
 	defer body.Close() // what was read is complete or an error; how the connection ends says nothing about it
-	for j := range f.blocks {
+	for j := from; j < to; j++ {
 		blk := b.buffers.get(b.blockLen(f.v, f.first+int64(j)))
 		n, err := io.ReadFull(body, blk.data)
 		b.fetched.Add(int64(n))
 		if err != nil {
 			b.buffers.release(blk)
-			return short(f, off, length, err)
+			return short(f.v, off, length, err)
+		}
+		if b.disk != nil {
+			b.disk.offer(b, f.v, f.key(j), blk)
 		}
 		b.publish(f, j, blk)
 	}
@@ -215,10 +285,10 @@ func (b *Blocks) receive(f *flight) error {
 }
 
 // short gives the end of a body before its last byte its name; other errors pass.
-func short(f *flight, off, length int64, err error) error {
+func short(v Version, off, length int64, err error) error {
 	if err == io.EOF || errors.Is(err, io.ErrUnexpectedEOF) {
 		return fmt.Errorf("cache: body of %s/%s, %d bytes from %d, ended early: %w",
-			f.v.Bucket, f.v.Key, length, off, io.ErrUnexpectedEOF)
+			v.Bucket, v.Key, length, off, io.ErrUnexpectedEOF)
 	}
 	return err
 }
@@ -252,9 +322,7 @@ func (b *Blocks) land(f *flight, err error) {
 	defer b.mu.Unlock()
 	b.mu.inFlight -= f.cost
 	b.failLocked(f, err)
-	if b.mu.running--; b.mu.running == 0 && b.mu.closed {
-		close(b.mu.idle)
-	}
+	b.endLocked()
 	b.admitLocked()
 }
 
@@ -275,44 +343,52 @@ func (b *Blocks) failLocked(f *flight, err error) {
 	delete(b.mu.flights, f)
 }
 
-// gather waits for the claimed blocks, in order. With again it passes over blocks whose prefetch failed, leaves them
-// nil and reports failed; any other error ends it.
+// gather waits for the claimed blocks. A flight settles its blocks in order, so that the last one that is wanted of it is
+// waited for and no other: each wait costs a goroutine's sleep. With again it passes over blocks whose prefetch failed,
+// leaves them nil and reports failed; any other error ends it.
 func (b *Blocks) gather(ctx context.Context, waits []wait, blocks []*block, again bool) (failed bool, err error) {
-	for n, w := range waits {
-		blk, err := b.await(ctx, w.p)
-		switch {
-		case err == nil:
-			blocks[w.i] = blk
-		case again && w.prefetch && ctx.Err() == nil:
-			failed = true
-		default:
+	for n := 0; n < len(waits); {
+		end := n + 1
+		for end < len(waits) && waits[end].p.flight == waits[n].p.flight {
+			end++
+		}
+		if err := b.await(ctx, waits[end-1].p); err != nil {
 			b.leave(waits[n:])
 			return false, err
+		}
+		for ; n < end; n++ {
+			w := waits[n]
+			switch {
+			case w.p.block != nil:
+				blocks[w.i] = w.p.block
+			case again && w.prefetch && ctx.Err() == nil:
+				failed = true
+			default:
+				b.leave(waits[n:])
+				return false, w.p.flight.err
+			}
 		}
 	}
 	return failed, nil
 }
 
-// await returns the block with the waiter's reference, or the flight's error. When ctx ends first the caller is still
-// a waiter.
-func (b *Blocks) await(ctx context.Context, p *pending) (*block, error) {
+// await returns when the block is settled. When ctx ends first the caller is still a waiter.
+func (b *Blocks) await(ctx context.Context, p *pending) error {
 	b.mu.Lock()
 	if !p.settled && p.done == nil {
 		p.done = make(chan struct{})
 	}
 	settled, done := p.settled, p.done
 	b.mu.Unlock()
-	if !settled {
-		select {
-		case <-done:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+	if settled {
+		return nil
 	}
-	if p.block == nil {
-		return nil, p.flight.err
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return p.block, nil
 }
 
 // leave gives up waits that were not gathered, and their blocks where they came meanwhile.

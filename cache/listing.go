@@ -45,6 +45,9 @@ func (l *Listing[E]) Add(name string, e E) {
 	if ok && old.local > l.seq {
 		return
 	}
+	if !ok || old.kind != present {
+		l.dir.sorted = nil // many may come: put in order at once, when it is wanted
+	}
 	c.mu.seq++
 	c.setLocked(l.dir, name, record[E]{entry: e, seen: c.now(), kind: present, seq: c.mu.seq, local: old.local})
 	c.shrinkLocked()

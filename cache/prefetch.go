@@ -39,37 +39,57 @@ func (b *Blocks) prefetchPiece(v Version, version unique.Handle[Version], first,
 	return b.aheadLocked(v, version, last+1-int64(run), run)
 }
 
-// aheadLocked starts a prefetch flight over the run, or over the part of it that there is room for, and reports
-// whether that was all of it.
+// aheadLocked starts prefetch flights over the run, or over the part of it that there is room for, one for each stretch
+// that is on disk or is not, and reports whether that was all of it.
 func (b *Blocks) aheadLocked(v Version, version unique.Handle[Version], first int64, run int) bool {
 	if b.mu.closed {
 		return false
 	}
-	// While a demand flight is queued there is no room: it is at most half the memory, so the other half is taken.
+	for run > 0 {
+		n, disk := b.tier(v, version, first, run)
+		fits := b.fitsLocked(v, first, n)
+		if over := int64(n-fits) * int64(b.o.BlockBytes); over > 0 && b.shed(over) {
+			fits = b.fitsLocked(v, first, n)
+		}
+		if fits > 0 {
+			f := b.newFlightLocked(v, version, first, fits)
+			f.prefetch, f.disk = true, disk
+			b.startLocked(f)
+		}
+		if fits < n {
+			return false
+		}
+		first, run = first+int64(n), run-n
+	}
+	return true
+}
+
+// fitsLocked is how many of n blocks there is room for. While a demand flight is queued there is none: it is at most half
+// the memory, so the other half is taken.
+func (b *Blocks) fitsLocked(v Version, first int64, n int) int {
 	room := b.o.MemoryBytes/2 - b.mu.inFlight - b.buffers.held.Load()
 	fits := 0
-	for fits < run {
+	for fits < n {
 		if room -= b.buffers.cost(b.blockLen(v, first+int64(fits))); room < 0 {
 			break
 		}
 		fits++
 	}
-	if fits > 0 {
-		f := b.newFlightLocked(v, version, first, fits)
-		f.prefetch = true
-		b.startLocked(f)
-	}
-	return fits == run
+	return fits
 }
 
-// CancelPrefetch ends the prefetches of v that nobody waits for. One that Views wait for becomes theirs: it is
-// cancelled when the last of them has left or has all it waits for.
-func (b *Blocks) CancelPrefetch(v Version) {
+// CancelPrefetch ends the prefetches of [off, off+length) of v that nobody waits for; those that still bring bytes beyond it go on.
+// One that Views wait for becomes theirs: it is cancelled when the last of them has left or has all it waits for.
+func (b *Blocks) CancelPrefetch(v Version, off, length int64) {
+	sp, ok := b.spanOf(v, off, length)
+	if !ok {
+		return
+	}
 	version := unique.Make(v)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for f := range b.mu.flights {
-		if f.version == version && f.prefetch {
+		if f.version == version && f.prefetch && f.first+int64(f.published) >= sp.first && f.first+int64(len(f.blocks))-1 <= sp.last {
 			f.prefetch = false
 			b.leftLocked(f)
 		}

@@ -160,13 +160,18 @@ func TestThereIsNoThirdTry(t *testing.T) {
 	v := object("o", 100*testBlock)
 	for _, again := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newTest(t, 64, s)
+			claimed := make(chan struct{})
+			b := newTest(t, 64, &store{answer: func(context.Context, call) (io.ReadCloser, error) {
+				<-claimed
+				return nil, broken
+			}})
 			b.Prefetch(v, 0, testBlock)
 			blocks := make([]*block, 1)
 			waits, err := b.claim(background, v, unique.Make(v), 0, blocks)
 			if err != nil {
 				t.Fatal(err)
 			}
+			close(claimed)
 			failed, err := b.gather(background, waits, blocks, again)
 			if failed != again || (err == nil) != again {
 				t.Errorf("may try again %v: failed %v, %v", again, failed, err)
@@ -222,7 +227,7 @@ func TestCancelPrefetch(t *testing.T) {
 		b.Prefetch(other, 0, 4*testBlock)
 		one := viewing(b, background, v, 10*testBlock, testBlock)
 		synctest.Wait()
-		b.CancelPrefetch(v)
+		b.CancelPrefetch(v, 0, v.Size)
 		one.want(t, false, nil)
 		b.check(t)
 		for i, cancelled := range []bool{true, false, false} {

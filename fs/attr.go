@@ -69,7 +69,7 @@ func (n *node) Getattr(ctx context.Context, _ gofuse.FileHandle, out *fuse.AttrO
 		return errno
 	}
 	n.fill(e, n.fileOf(e), &out.Attr)
-	out.SetTimeout(n.face.ttl)
+	out.SetTimeout(n.face.ttlOf(e))
 	return 0
 }
 
@@ -132,7 +132,7 @@ func (n *node) Setattr(ctx context.Context, fh gofuse.FileHandle, in *fuse.SetAt
 	if errno != 0 {
 		return errno
 	}
-	h, _ := fh.(*handle)
+	h := asHandle(fh)
 	if size, ok := in.GetSize(); ok {
 		if errno := n.truncate(own, e, h, int64(size)); errno != 0 {
 			return errno
@@ -148,7 +148,7 @@ func (n *node) Setattr(ctx context.Context, fh gofuse.FileHandle, in *fuse.SetAt
 		return errno
 	}
 	n.fill(e, n.fileOf(e), &out.Attr)
-	out.SetTimeout(n.face.ttl)
+	out.SetTimeout(n.face.ttlOf(e))
 	return 0
 }
 
@@ -295,7 +295,7 @@ func (n *node) truncate(ctx context.Context, e tree.Entry, h *handle, size int64
 	if h != nil {
 		return h.truncate(ctx, size)
 	}
-	h, _, errno := n.open(ctx, syscall.O_WRONLY)
+	h, _, _, errno := n.open(ctx, syscall.O_WRONLY)
 	if errno != 0 {
 		return errno
 	}

@@ -142,8 +142,9 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	}
 	in := n.inode(ctx, name, e, out)
 	c := in.Operations().(*node)
-	h, _ := c.attach(file, flags|syscall.O_WRONLY) // created files are stored at close, however they were opened
-	return in, h, openFlags(flags, true), 0
+	flags |= syscall.O_WRONLY // created files are stored at close, however they were opened
+	_, fh, _, errno := c.attach(e, file, flags)
+	return in, fh, openFlags(flags, true), errno
 }
 
 // openExisting opens a name that turns out to exist although the kernel thought it does not: another host made it.
@@ -181,14 +182,17 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 	if err != nil {
 		return nil, nil, 0, n.face.fail("open", p, err), true
 	}
-	h, keep := c.attach(file, flags)
+	h, fh, keep, errno := c.attach(e, file, flags)
+	if errno != 0 {
+		return nil, nil, 0, errno, true
+	}
 	if flags&syscall.O_TRUNC != 0 && h.writes {
 		if errno := h.changeHeld(own, "truncate at open", p, true, func() error { return h.resize(own, 0) }); errno != 0 {
 			h.close(own)
 			return nil, nil, 0, errno, true
 		}
 	}
-	return in, h, openFlags(flags, keep), 0, true
+	return in, fh, openFlags(flags, keep), 0, true
 }
 
 // Unlink deletes a file's name. An open file lives on: what its handles may still read is fetched first.

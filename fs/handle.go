@@ -31,6 +31,7 @@ type handle struct {
 	file   *content.File
 	reader *content.Handle // readahead state of this reader
 	writes bool            // opened for writing
+	backed bool            // the kernel reads by itself (passthrough.go)
 	marked atomic.Bool     // tree knows that this file has unsaved changes; cleared by each flush
 }
 
@@ -57,6 +58,9 @@ func (d data) Bytes(buf []byte) ([]byte, fuse.Status) {
 
 // Read reads at an offset; past the end it reads nothing.
 func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
+	if d, ok := h.file.TryReadAt(h.reader, off, len(dest)); ok {
+		return data{d}, 0
+	}
 	own, done := h.node.face.request(ctx, h.node.face.timeout)
 	defer done()
 	d, err := h.file.ReadAt(own, h.reader, off, len(dest))
@@ -169,7 +173,7 @@ func (h *handle) Release(ctx context.Context) syscall.Errno {
 }
 
 func (h *handle) close(context.Context) {
-	h.node.detach(h.file)
+	h.node.detach(h)
 	h.file.Close(h.reader)
 }
 
@@ -207,7 +211,7 @@ func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) sy
 
 // Fsync of a directory (and of anything without a handle): names are stored before their calls return.
 func (n *node) Fsync(ctx context.Context, fh gofuse.FileHandle, flags uint32) syscall.Errno {
-	if h, ok := fh.(*handle); ok {
+	if h := asHandle(fh); h != nil {
 		return h.Fsync(ctx, flags)
 	}
 	return 0

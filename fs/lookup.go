@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"syscall"
+	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -26,10 +27,10 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 }
 
 // inode gives the inode of an entry and fills what the kernel is told. The inode that the kernel has under this name
-// already is used again, unless it is of another type or its open handles read another version.
+// already is used again, unless it is of another type, its open handles read another version, or the kernel reads it by itself and somebody wants to write.
 func (n *node) inode(ctx context.Context, name string, e tree.Entry, out *fuse.EntryOut) *gofuse.Inode {
 	c := n.child(name)
-	if c == nil || c.isGone() || c.StableAttr().Mode != e.Mode&syscall.S_IFMT || c.staleFor(e) {
+	if c == nil || c.isGone() || c.StableAttr().Mode != e.Mode&syscall.S_IFMT || c.staleFor(e) || c.isSplit() {
 		if c != nil {
 			c.leave()
 		}
@@ -38,7 +39,18 @@ func (n *node) inode(ctx context.Context, name string, e tree.Entry, out *fuse.E
 	}
 	c.know(e)
 	c.fill(e, c.fileOf(e), &out.Attr)
-	out.SetEntryTimeout(n.face.ttl)
-	out.SetAttrTimeout(n.face.ttl)
+	out.SetEntryTimeout(n.face.ttlOf(e))
+	out.SetAttrTimeout(n.face.ttlOf(e))
 	return c.EmbeddedInode()
+}
+
+// staleTTL is how long the kernel trusts what is older than the TTL because the store does not answer.
+const staleTTL = time.Second
+
+// ttlOf is how long the kernel may trust what it is told of an entry.
+func (f *face) ttlOf(e tree.Entry) time.Duration {
+	if e.Stale {
+		return min(staleTTL, f.ttl)
+	}
+	return f.ttl
 }

@@ -16,6 +16,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
+	"pailfs/cache"
+	"pailfs/fs/ahead"
 	"pailfs/fs/content"
 	"pailfs/fs/tree"
 )
@@ -29,6 +31,11 @@ const (
 	// readAheadKiB lifts the kernel's own readahead, 128 KiB, to one full request of 1 MiB: twice the throughput.
 	// Only root may.
 	readAheadKiB = 1024
+	// kernelTTL and kernelAbsentTTL bound how long the kernel itself trusts names and attributes, whatever the TTL: asking
+	// here again costs it 50 microseconds and the store nothing, and what it holds it cannot be told to look at again
+	// (Refresh) without harm, or, where a name is absent, at all.
+	kernelTTL       = 10 * time.Second
+	kernelAbsentTTL = time.Second
 	// maxWrite is the largest request the kernel sends without raising fs.fuse.max_pages_limit.
 	maxWrite = 1 << 20
 	// extraCapabilities: no GETXATTR before each write; readdirplus only where stat follows; truncation in the open
@@ -51,7 +58,12 @@ type Options struct {
 	AllowOther bool
 	// MountOptions are generic ones: nosuid, nodev, noexec and their opposites.
 	MountOptions []string
-	// TTL is how long the kernel trusts names and attributes.
+	// Ahead guesses which small files are opened next; nil fetches none ahead. Attributes is built over the same one.
+	Ahead *ahead.Dirs
+	// Whole gives the file of an object that lies wholly in the disk tier, for passthrough. nil: PassthroughOff says why.
+	Whole          func(cache.Version) (Backing, bool)
+	PassthroughOff string
+	// TTL is how long names and attributes are trusted.
 	TTL time.Duration
 	// Timeout bounds an operation that asks the store; 0 means the store's calls alone are bounded.
 	Timeout time.Duration
@@ -63,6 +75,8 @@ type Options struct {
 // Server is a mount that answers.
 type Server struct {
 	fuse       *fuse.Server
+	face       *face
+	root       *node
 	mountpoint string
 }
 
@@ -153,7 +167,11 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if _, err := os.Stat("/dev/fuse"); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoFuse
 	}
-	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: o.TTL, timeout: o.Timeout}}
+	if o.Ahead == nil {
+		o.Ahead = ahead.New(0)
+	}
+	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
+		ahead: o.Ahead, pass: &passthrough{whole: o.Whole, why: o.PassthroughOff}}}
 	own, cancel := root.face.request(ctx, o.Timeout)
 	defer cancel()
 	e, err := o.Tree.Lookup(own, "")
@@ -162,12 +180,13 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	}
 	root.know(e)
 	options := mountOptions(o)
+	absent := min(o.TTL, kernelAbsentTTL)
 	server, err := gofuse.Mount(o.Mountpoint, root, &gofuse.Options{
 		MountOptions:    options,
 		NullPermissions: true, // mode 0 is a mode
-		NegativeTimeout: &o.TTL,
-		EntryTimeout:    &o.TTL,
-		AttrTimeout:     &o.TTL,
+		NegativeTimeout: &absent,
+		EntryTimeout:    &root.face.ttl,
+		AttrTimeout:     &root.face.ttl,
 		RootStableAttr:  &gofuse.StableAttr{Ino: 1, Mode: syscall.S_IFDIR},
 		Logger:          options.Logger,
 	})
@@ -177,7 +196,10 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if err := raiseReadAhead(o.Mountpoint); err != nil {
 		o.Log.Debug("the kernel's readahead stays at its default", "err", err)
 	}
-	return &Server{fuse: server, mountpoint: o.Mountpoint}, nil
+	if root.face.pass.whole != nil && server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
+		root.face.pass.refused.Store(true)
+	}
+	return &Server{fuse: server, face: root.face, root: root, mountpoint: o.Mountpoint}, nil
 }
 
 func mountOptions(o Options) fuse.MountOptions {

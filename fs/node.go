@@ -11,6 +11,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
 
 	"pailfs/cache"
+	"pailfs/fs/ahead"
 	"pailfs/fs/content"
 	"pailfs/fs/tree"
 )
@@ -40,6 +41,8 @@ type face struct {
 	tree    *tree.Tree
 	names   *names
 	files   *content.Files
+	ahead   *ahead.Dirs
+	pass    *passthrough
 	log     *slog.Logger
 	ttl     time.Duration
 	timeout time.Duration
@@ -54,10 +57,13 @@ type node struct {
 
 	mu struct {
 		sync.Mutex
-		last  tree.Entry // what was told to the kernel last; the truth of a node that is gone
-		gone  bool       // unlinked or replaced: no name any more
-		opens int        // open handles
-		file  *content.File
+		last   tree.Entry // what was told to the kernel last; the truth of a node that is gone
+		gone   bool       // unlinked or replaced: no name any more
+		opens  int        // open handles
+		backed int        // of them, those that the kernel reads by itself (passthrough.go)
+		closed time.Time  // when the last handle was released
+		split  bool       // who opens it to write needs an inode of his own
+		file   *content.File
 		// pages is the version whose bytes the kernel's page cache may hold; zero when nobody knows.
 		pages cache.Version
 		// timesSet is when utimens last set the times here: a write that came later wins, an earlier one does not.

@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"syscall"
+	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -15,7 +16,7 @@ import (
 func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint32, syscall.Errno) {
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
-	h, keep, errno := n.open(own, flags)
+	h, fh, keep, errno := n.open(own, flags)
 	if errno != 0 {
 		return nil, 0, errno
 	}
@@ -27,7 +28,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 			return nil, 0, errno
 		}
 	}
-	return h, openFlags(flags, keep), 0
+	return fh, openFlags(flags, keep), 0
 }
 
 // lookupFor looks a file up to open it. Who is going to write it must know all its attributes: they are stored again with
@@ -57,35 +58,38 @@ func (h *handle) resize(ctx context.Context, size int64) error {
 
 // openFlags are the kernel's: its page cache is kept while the version stands (AUTO_INVAL_DATA drops it when size or
 // mtime change meanwhile), and bypassed where the program asked for that.
-func openFlags(flags uint32, keep bool) uint32 {
+func openFlags(flags uint32, keep bool) (out uint32) {
+	if !writable(flags) {
+		out = fuse.FOPEN_NOFLUSH // closing a reader stores nothing
+	}
 	switch {
 	case flags&syscall.O_DIRECT != 0:
-		return fuse.FOPEN_DIRECT_IO
+		return out | fuse.FOPEN_DIRECT_IO
 	case keep:
-		return fuse.FOPEN_KEEP_CACHE
+		return out | fuse.FOPEN_KEEP_CACHE
 	}
-	return 0
+	return out
 }
 
-// open makes a handle. keep says that the kernel may keep the pages it has of this inode.
-func (n *node) open(ctx context.Context, flags uint32) (h *handle, keep bool, errno syscall.Errno) {
+// open makes a handle, and what the kernel gets for it. keep says that the kernel may keep the pages it has of this inode.
+func (n *node) open(ctx context.Context, flags uint32) (h *handle, fh gofuse.FileHandle, keep bool, errno syscall.Errno) {
 	p, named := n.path()
 	if !named || n.isGone() {
 		return n.openGone(flags)
 	}
 	e, err := n.face.lookupFor(ctx, p, flags)
 	if err != nil {
-		return nil, false, n.face.fail("open", p, err)
+		return nil, nil, false, n.face.fail("open", p, err)
 	}
 	switch e.Mode & syscall.S_IFMT {
 	case syscall.S_IFREG:
 	case syscall.S_IFDIR:
-		return nil, false, syscall.EISDIR
+		return nil, nil, false, syscall.EISDIR
 	default: // the object became another type of file since the kernel looked it up
-		return nil, false, syscall.ESTALE
+		return nil, nil, false, syscall.ESTALE
 	}
 	if n.staleFor(e) {
-		return nil, false, syscall.ESTALE // the kernel looks the name up again and gets an inode of its own
+		return nil, nil, false, syscall.ESTALE // the kernel looks the name up again and gets an inode of its own
 	}
 	mode := content.Read
 	if writable(flags) {
@@ -97,22 +101,24 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, keep bool, er
 	}
 	file, err := n.face.files.Open(idOf(e), base, mode)
 	if err != nil {
-		return nil, false, n.face.fail("open", p, err)
+		return nil, nil, false, n.face.fail("open", p, err)
 	}
 	n.know(e)
-	h, keep = n.attach(file, flags)
-	return h, keep, 0
+	h, fh, keep, errno = n.attach(e, file, flags)
+	if errno == 0 && !h.writes {
+		n.face.opened(e)
+	}
+	return h, fh, keep, errno
 }
 
 // openGone reopens a file that lost its name but is still open elsewhere (/proc/PID/fd/N).
-func (n *node) openGone(flags uint32) (*handle, bool, syscall.Errno) {
+func (n *node) openGone(flags uint32) (*handle, gofuse.FileHandle, bool, syscall.Errno) {
 	file := n.openFile()
 	if file == nil {
-		return nil, false, syscall.ESTALE
+		return nil, nil, false, syscall.ESTALE
 	}
 	file.Hold()
-	h, keep := n.attach(file, flags)
-	return h, keep, 0
+	return n.attach(n.known(), file, flags)
 }
 
 // staleFor says whether the entry is another version than the one that open handles of this inode read.
@@ -125,30 +131,75 @@ func (n *node) staleFor(e tree.Entry) bool {
 	return !st.Dirty && !e.Pending && st.Version != versionOf(e)
 }
 
-// attach makes the handle and counts it; the node's File is the one its handles share.
-func (n *node) attach(file *content.File, flags uint32) (h *handle, keep bool) {
-	h = &handle{node: n, file: file, reader: file.Handle(), writes: writable(flags)}
+// attach makes the handle and counts it; the node's File is the one its handles share. It takes over the reference of file,
+// also when it fails: with ESTALE, where the kernel reads this inode by itself and somebody else must not have it.
+func (n *node) attach(e tree.Entry, file *content.File, flags uint32) (h *handle, fh gofuse.FileHandle, keep bool, errno syscall.Errno) {
+	h = &handle{node: n, file: file, reader: file.Handle(flags&syscall.O_DIRECT != 0), writes: writable(flags)}
 	st := file.Stat()
+	var backing Backing
+	if !st.Dirty {
+		backing = n.face.pass.backing(e, st.Version, flags)
+	}
+	fh, keep, errno = n.count(h, st, backing)
+	if b, ok := fh.(*backed); backing != nil && (!ok || b.backing == nil) {
+		backing.Close()
+	}
+	if errno != 0 {
+		file.Close(h.reader)
+		return nil, nil, false, errno
+	}
+	return h, fh, keep, 0
+}
+
+// count makes the handle one of the node's, of the kind that the node's others are.
+func (n *node) count(h *handle, st content.Stat, backing Backing) (fh gofuse.FileHandle, keep bool, errno syscall.Errno) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	fh = h
+	switch {
+	case n.mu.backed > 0 && (h.writes || n.mu.file != h.file || st.Dirty):
+		n.mu.split = true
+		return nil, false, syscall.ESTALE
+	case n.mu.backed > 0:
+		fh = &backed{handle: h}
+	case backing != nil && n.mu.opens == 0 && time.Since(n.mu.closed) > settleTime:
+		fh = &backed{handle: h, backing: backing}
+	}
+	if _, ok := fh.(*backed); ok {
+		h.backed = true
+		n.mu.backed++
+		n.face.pass.opens.Add(1)
+	}
 	// With handles open the pages are those of their File, which is this one. Without, they are of the version that
 	// the last close left behind.
-	keep = n.mu.opens > 0 && n.mu.file == file || !st.Dirty && n.mu.pages == st.Version
+	keep = n.mu.opens > 0 && n.mu.file == h.file || !st.Dirty && n.mu.pages == st.Version
 	n.mu.opens++
-	n.mu.file = file
+	n.mu.file = h.file
 	n.mu.pages = st.Version
-	return h, keep
+	return fh, keep, 0
+}
+
+// isSplit says whether the name needs another inode.
+func (n *node) isSplit() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.split && n.mu.backed > 0
 }
 
 // detach takes a handle off the node. A clean File leaves its version as that of the kernel's pages.
-func (n *node) detach(file *content.File) {
+func (n *node) detach(h *handle) {
+	file := h.file
 	st := file.Stat()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.mu.opens--
+	if h.backed {
+		n.mu.backed--
+	}
 	if n.mu.opens > 0 {
 		return
 	}
+	n.mu.closed = time.Now()
 	if n.mu.file == file {
 		n.mu.pages = st.Version
 		if st.Dirty {

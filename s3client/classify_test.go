@@ -141,6 +141,11 @@ func get(c *Client) error {
 
 func head(c *Client) error { _, err := c.Head(context.Background(), "bucket", "key"); return err }
 
+func list(c *Client) error {
+	_, err := c.List(context.Background(), ListRequest{Bucket: "bucket"})
+	return err
+}
+
 func put(c *Client) error {
 	_, err := c.Put(context.Background(), PutRequest{Bucket: "bucket", Key: "key", Body: strings.NewReader("body"), Size: 4})
 	return err

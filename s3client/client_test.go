@@ -38,7 +38,7 @@ func serve(t *testing.T, answer func(w http.ResponseWriter, r *http.Request, n i
 		answer(w, r, n)
 	}))
 	t.Cleanup(s.Close)
-	cfg := Config{Endpoint: s.URL, Region: "us-east-1", Timeout: 5 * time.Second, MaxRequests: 8, UserAgent: "pailfs/test",
+	cfg := Config{Endpoint: s.URL, Region: "us-east-1", Timeout: 20 * time.Second, MaxRequests: 8, UserAgent: "pailfs/test",
 		Credentials: CredentialsConfig{AccessKey: "access", SecretKey: "secret"}}
 	for _, f := range change {
 		f(&cfg)

@@ -21,7 +21,8 @@ func copyTime(size int64) time.Duration {
 // Copy copies an object inside the store.
 func (c *Client) Copy(ctx context.Context, req CopyRequest) (Object, error) {
 	started := time.Now()
-	o := op{name: "PUT Object Copy", bucket: req.Bucket, key: req.Key, write: true, extra: copyTime(req.SrcSize)}
+	o := op{name: "PUT Object Copy", bucket: req.Bucket, key: req.Key, write: true, patient: true,
+		extra: copyTime(req.SrcSize)}
 	if err := checkSize(o, max(req.SrcSize, 0), c.profile.MaxCopy); err != nil {
 		return Object{}, err
 	}
@@ -90,7 +91,8 @@ func copyResult(doc []byte) (etag string, modified time.Time, err error) {
 
 // CopyPart makes a part from a range of an object.
 func (c *Client) CopyPart(ctx context.Context, req CopyPartRequest) (Part, error) {
-	o := op{name: "Upload Part Copy", bucket: req.Bucket, key: req.Key, write: true, extra: copyTime(req.Length)}
+	o := op{name: "Upload Part Copy", bucket: req.Bucket, key: req.Key, write: true, patient: true,
+		extra: copyTime(req.Length)}
 	if err := checkSize(o, req.Length, c.profile.MaxPart); err != nil {
 		return Part{}, err
 	}
@@ -169,7 +171,7 @@ const (
 
 // pinByTime pins a copy to the time at which its source was seen to be the right version.
 func (c *Client) pinByTime(ctx context.Context, o op, src copyOf, header http.Header) error {
-	obj, err := c.Head(ctx, src.bucket, src.key)
+	obj, _, err := c.head(ctx, op{name: "HEAD Object", bucket: src.bucket, key: src.key, object: true, patient: o.patient})
 	if err != nil {
 		return err
 	}

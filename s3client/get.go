@@ -2,30 +2,30 @@ package s3client
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 
 	"github.com/minio/minio-go/v7"
 )
 
 // Get reads an object or a range of it.
 //
-// A body that breaks off is resumed where it stopped, pinned to the ETag it began with: only a store that gives not one
-// byte more in several tries shows as an error, of Kind Temporary.
+// A body that breaks off or stands still is taken over by a new request for the rest, pinned to the ETag it began with
+// (body.go). The call's time, Config.Timeout, is for all of them together.
 func (c *Client) Get(ctx context.Context, req GetRequest) (io.ReadCloser, Object, error) {
-	o := op{name: "GET Object", bucket: req.Bucket, key: req.Key, pinned: req.ETag != ""}
+	o := op{name: "GET Object", bucket: req.Bucket, key: req.Key, object: true, pinned: req.ETag != ""}
 	if req.Offset < 0 || req.Length < 0 || req.Length == 0 && req.Offset != 0 {
 		return nil, Object{}, failed(o, Invalid, "InvalidArgument", "range of %d bytes at %d", req.Length, req.Offset)
 	}
-	s, err := c.open(ctx, o, req)
+	b := &body{c: c, ctx: ctx, op: o, off: req.Offset, patience: c.timeout}
+	b.op.left, b.op.stall = &b.patience, c.bodies
+	s, err := c.open(ctx, b.op, req)
 	if err != nil {
 		return nil, Object{}, err
 	}
-	b := &body{c: c, ctx: ctx, op: o, etag: s.obj.ETag, off: req.Offset, left: s.length}
+	b.etag, b.size, b.left = s.obj.ETag, s.obj.Size, s.length
 	b.mu.stream = s
 	return b, s.obj, nil
 }
@@ -91,6 +91,11 @@ func promised(o op, a *attempt, req GetRequest) (obj Object, length int64, err e
 		if length >= 0 && length != last-first+1 {
 			return obj, 0, unknownAnswer(o, a, "%d bytes for the range %q", length, a.header.Get("Content-Range"))
 		}
+		if last+1 != min(req.Offset+req.Length, total) {
+			// Whoever reads it would take its end for the object's.
+			return obj, 0, unknownAnswer(o, a, "range %q, shorter than %s", a.header.Get("Content-Range"),
+				rangeOf(req.Offset, req.Length))
+		}
 		size, length = total, last-first+1
 	case req.Length > 0 && req.Offset > 0:
 		return obj, 0, unknownAnswer(o, a, "the whole object instead of a range")
@@ -133,141 +138,4 @@ func contentRange(s string) (first, last, total int64, ok bool) {
 		*f.n = n
 	}
 	return first, last, total, first <= last && last < total
-}
-
-// mostResumes is how often in a row a body is resumed without a byte coming of it.
-const mostResumes = 3
-
-// body is what Get hands out. Read is for one goroutine; Close may come from another.
-type body struct {
-	c         *Client
-	ctx       context.Context
-	op        op
-	etag      string
-	off, left int64 // the next byte, and how many were promised from there
-	fruitless int
-	broken    error // why the stream broke off: the next Read resumes
-	err       error // for good
-	mu        struct {
-		sync.Mutex
-		stream *stream // nil when it is read or closed
-		closed bool
-	}
-}
-
-func (b *body) Read(p []byte) (int, error) {
-	switch {
-	case b.err != nil:
-		return 0, b.err
-	case b.left == 0:
-		b.drop()
-		return 0, io.EOF
-	case len(p) == 0:
-		return 0, nil
-	}
-	if b.broken != nil {
-		if b.err = b.resume(); b.err != nil {
-			return 0, b.err
-		}
-	}
-	s, err := b.current()
-	if err != nil {
-		b.err = err
-		return 0, err
-	}
-	n, err := s.rc.Read(p[:min(int64(len(p)), b.left)])
-	b.off, b.left = b.off+int64(n), b.left-int64(n)
-	if n > 0 {
-		b.fruitless = 0
-	}
-	if b.left == 0 {
-		b.drop()
-		return n, nil
-	}
-	if err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
-		}
-		b.broken = err
-		b.drop()
-	}
-	if n == 0 && err != nil {
-		return b.Read(p) // at most mostResumes deep
-	}
-	return n, nil
-}
-
-func (b *body) current() (*stream, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.mu.closed || b.mu.stream == nil {
-		return nil, fmt.Errorf("read of a closed body: %w", io.ErrClosedPipe)
-	}
-	return b.mu.stream, nil
-}
-
-// resume asks for the rest, of the same version.
-func (b *body) resume() error {
-	cause := b.broken
-	b.broken = nil
-	if err := b.ctx.Err(); err != nil {
-		return &Error{Op: b.op.name, Bucket: b.op.bucket, Key: b.op.key, Kind: Canceled, Err: err}
-	}
-	if b.isClosed() {
-		return fmt.Errorf("read of a closed body: %w", io.ErrClosedPipe)
-	}
-	b.fruitless++
-	if b.fruitless > mostResumes {
-		return &Error{Op: b.op.name, Bucket: b.op.bucket, Key: b.op.key, Kind: Temporary,
-			Err: fmt.Errorf("%d bytes missing at %d: %w", b.left, b.off, cause)}
-	}
-	if b.fruitless > 1 {
-		if err := sleep(b.ctx, backoff(b.fruitless, fullJitter)); err != nil {
-			return &Error{Op: b.op.name, Bucket: b.op.bucket, Key: b.op.key, Kind: Canceled, Err: err}
-		}
-	}
-	b.c.count.retries.Add(1)
-	b.op.pinned = true
-	s, err := b.c.open(b.ctx, b.op, GetRequest{Bucket: b.op.bucket, Key: b.op.key, ETag: b.etag, Offset: b.off, Length: b.left})
-	if err != nil {
-		return err
-	}
-	if s.length != b.left {
-		s.close()
-		return failed(b.op, Unknown, "UnknownAnswer", "the rest of %d bytes has %d", b.left, s.length)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.mu.closed {
-		s.close()
-		return fmt.Errorf("read of a closed body: %w", io.ErrClosedPipe)
-	}
-	b.mu.stream = s
-	return nil
-}
-
-func (b *body) isClosed() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.mu.closed
-}
-
-// drop gives the stream up, and its slot free.
-func (b *body) drop() {
-	b.mu.Lock()
-	s := b.mu.stream
-	b.mu.stream = nil
-	b.mu.Unlock()
-	if s != nil {
-		s.close()
-	}
-}
-
-// Close ends the reading, also of a Read that waits.
-func (b *body) Close() error {
-	b.mu.Lock()
-	b.mu.closed = true
-	b.mu.Unlock()
-	b.drop()
-	return nil
 }

@@ -85,6 +85,7 @@ func TestGetStrangeAnswers(t *testing.T) {
 	for name, answer := range map[string]func(http.ResponseWriter){
 		"another range":  func(w http.ResponseWriter) { partial(w, "bytes 0-9/100", 10) },
 		"a longer range": func(w http.ResponseWriter) { partial(w, "bytes 10-40/100", 31) },
+		"a shorter one":  func(w http.ResponseWriter) { partial(w, "bytes 10-18/100", 9) },
 		"no range":       func(w http.ResponseWriter) { partial(w, "", 10) },
 		"wrong length":   func(w http.ResponseWriter) { partial(w, "bytes 10-19/100", 5) },
 		"the whole":      func(w http.ResponseWriter) { w.Header().Set("Etag", `"e"`); w.Write(pattern(100)) },
@@ -177,64 +178,33 @@ func TestGetResumeOfAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestGetTruncated(t *testing.T) {
-	c, srv := serve(t, func(w http.ResponseWriter, r *http.Request, n int) {
-		w.Header().Set("Etag", `"e1"`)
-		if n > 1 {
-			w.Header().Set("Content-Range", "bytes 100-999/1000")
-			w.Header().Set("Content-Length", "900")
-			w.WriteHeader(206)
-		} else {
-			w.Header().Set("Content-Length", "1000")
-			w.Write(pattern(100))
-		}
-		w.(http.Flusher).Flush()
-		cut(w)
-	})
-	rc, _, err := c.Get(t.Context(), GetRequest{Bucket: "bucket", Key: "k"})
-	noError(t, err)
-	defer rc.Close()
-	got, err := io.ReadAll(rc)
-	want(t, "truncated", err, Temporary, "")
-	if !errors.Is(err, io.ErrUnexpectedEOF) || len(got) != 100 {
-		t.Errorf("%d bytes, %v", len(got), err)
-	}
-	if n := len(srv.requests()); n != 1+mostResumes {
-		t.Errorf("%d requests", n)
-	}
-	if _, again := rc.Read(make([]byte, 1)); again == nil || again == io.EOF {
-		t.Errorf("the next read says %v", again)
-	}
-	if n := len(c.gate.slots); n != 0 {
-		t.Errorf("%d slots still taken", n)
-	}
-}
-
+// A body that stands still is given up, by the wire and by what is above it: with a store that ignores the range of the
+// takeover, what comes first is not what is missing.
 func TestGetStalls(t *testing.T) {
-	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request, n int) {
+	c, srv := serve(t, func(w http.ResponseWriter, r *http.Request, n int) {
 		w.Header().Set("Etag", `"e1"`)
 		w.Header().Set("Content-Length", "1000")
 		w.Write(pattern(100))
 		w.(http.Flusher).Flush()
 		hang(r)
-	}, func(cfg *Config) { cfg.Timeout = 100 * time.Millisecond })
+	}, func(cfg *Config) { cfg.BodyStall = 500 * time.Millisecond })
 	rc, _, err := c.Get(t.Context(), GetRequest{Bucket: "bucket", Key: "k"})
 	noError(t, err)
 	defer rc.Close()
 	if got, err := io.ReadAll(io.LimitReader(rc, 100)); err != nil || len(got) != 100 {
 		t.Fatal(len(got), err)
 	}
-	// The store ignores the range of the resumed read: what it sends first is not what is missing.
 	_, err = rc.Read(make([]byte, 10))
 	want(t, "stalled", err, Unknown, "UnknownAnswer")
-	// The stall itself, as the wire sees it.
-	s, err := c.open(t.Context(), op{name: "GET Object", bucket: "bucket", key: "k"}, GetRequest{Bucket: "bucket", Key: "k"})
+	if n := len(srv.requests()); n != 2 {
+		t.Errorf("%d requests", n)
+	}
+	o := op{name: "GET Object", bucket: "bucket", key: "k", stall: 500 * time.Millisecond}
+	s, err := c.open(t.Context(), o, GetRequest{Bucket: "bucket", Key: "k"})
 	noError(t, err)
 	defer s.close()
-	start := time.Now()
-	_, err = io.ReadAll(s.rc)
-	if !errors.Is(err, errStalled) || time.Since(start) > 3*time.Second {
-		t.Errorf("%v after %v", err, time.Since(start))
+	if _, err = io.ReadAll(s.rc); !errors.Is(err, errStalled) {
+		t.Error(err)
 	}
 }
 

@@ -77,7 +77,7 @@ func TestMissedHEAD(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		noError(t, err)
-		cfg := Config{Endpoint: "http://" + l.Addr().String(), Region: "KR1", Timeout: 5 * time.Second, MaxRequests: 8,
+		cfg := Config{Endpoint: "http://" + l.Addr().String(), Region: "KR1", Timeout: 20 * time.Second, MaxRequests: 8,
 			Credentials: CredentialsConfig{AccessKey: "a", SecretKey: "s"}}
 		if secure {
 			other := httptest.NewTLSServer(nil)

@@ -1,6 +1,7 @@
 package s3client
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -36,6 +37,9 @@ type Config struct {
 	MaxRequests int
 	// WriteRate bounds writes a second (PUT, COPY, POST, DELETE); 0 is the profile's: 450 for nhn, none else.
 	WriteRate float64
+	// BodyStall is how long an object's body may stand still before the rest is asked for on another connection, 5 s by
+	// default.
+	BodyStall time.Duration
 	// UserAgent is sent with each request, "pailfs/VERSION".
 	UserAgent string
 	// Transport replaces the own one, for tests.
@@ -45,10 +49,19 @@ type Config struct {
 const (
 	defaultTimeout     = 2 * time.Minute
 	defaultMaxRequests = 64
-	// stallTime is how long a body may stand still. Stores pause for seconds, not for half a minute.
-	stallTime = 30 * time.Second
+	// stallTime is how long a body may stand still. Stores pause for seconds, not for half a minute. An object that is
+	// read is taken over sooner, since all that came of it is kept: the service gives 50-100 MB/s a connection, and
+	// nothing it documents makes a read pause once it has begun. When the takeover brings nothing either, the next one
+	// has twice the time, up to stallTime.
+	stallTime     = 30 * time.Second
+	bodyStallTime = 5 * time.Second
 	// readWait and writeWait are how long an answer may take after the last byte of the request. The service delays
 	// writes above its rate by up to 60 s without anything being wrong.
+	//
+	// It delays no reads, and an object's first byte takes it 10-50 ms: at two hundred times that the request is lost,
+	// not late, so another is made on another connection. Should the store only be slow, the second has twice as long,
+	// the third readWait. A listing, which the store may have to work for, has readWait at once.
+	firstWait = 10 * time.Second
 	readWait  = 30 * time.Second
 	writeWait = 90 * time.Second
 )
@@ -65,7 +78,10 @@ type Client struct {
 	gate    *gate
 	count   Counters
 	timeout time.Duration
-	stall   time.Duration
+	stall   time.Duration // of all bodies but
+	bodies  time.Duration // those of objects
+	first   time.Duration // for the first try of an object's answer
+	health  health
 	listV1  atomic.Bool // the store turned out not to know version 2
 	// looseCopies: a copy cannot be pinned to a multipart object's ETag (copy.go).
 	looseCopies atomic.Bool
@@ -85,13 +101,17 @@ func Open(cfg Config) (*Client, error) {
 		return nil, err
 	}
 	c := &Client{creds: creds, base: base, profile: profile, hosted: cfg.VirtualHosted, timeout: cfg.Timeout}
-	if c.timeout < 0 || cfg.MaxRequests < 0 || cfg.WriteRate < 0 {
-		return nil, badConfig("timeout, requests and rate cannot be negative")
+	c.health.born = time.Now()
+	if c.timeout < 0 || cfg.BodyStall < 0 || cfg.MaxRequests < 0 || cfg.WriteRate < 0 {
+		return nil, badConfig("times, requests and rate cannot be negative")
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
 	}
 	c.stall = min(stallTime, c.timeout)
+	// Of a short time-out enough must be left for others to try.
+	c.first = min(firstWait, c.timeout/4)
+	c.bodies = cmp.Or(cfg.BodyStall, min(bodyStallTime, c.timeout/4))
 	if cfg.MaxRequests == 0 {
 		cfg.MaxRequests = defaultMaxRequests
 	}

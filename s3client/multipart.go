@@ -18,7 +18,7 @@ import (
 
 // CreateUpload initiates a multipart upload.
 func (c *Client) CreateUpload(ctx context.Context, bucket, key string, h Headers) (string, error) {
-	o := op{name: "Initiate Multipart Upload", bucket: bucket, key: key, write: true}
+	o := op{name: "Initiate Multipart Upload", bucket: bucket, key: key, write: true, patient: true}
 	fields, err := c.fields(o, h)
 	if err != nil {
 		return "", err
@@ -37,7 +37,7 @@ func (c *Client) CreateUpload(ctx context.Context, bucket, key string, h Headers
 
 // UploadPart sends one part.
 func (c *Client) UploadPart(ctx context.Context, req PartRequest) (Part, error) {
-	o := op{name: "Upload Part", bucket: req.Bucket, key: req.Key, write: true, body: true}
+	o := op{name: "Upload Part", bucket: req.Bucket, key: req.Key, write: true, body: true, patient: true}
 	if err := checkSize(o, req.Size, c.profile.MaxPart); err != nil {
 		return Part{}, err
 	}
@@ -68,7 +68,8 @@ func joinTime(parts int) time.Duration { return time.Duration(parts) * 100 * tim
 // tried or reported.
 func (c *Client) CompleteUpload(ctx context.Context, req CompleteRequest) (Object, error) {
 	started := time.Now()
-	o := op{name: "Complete Multipart Upload", bucket: req.Bucket, key: req.Key, write: true, extra: joinTime(len(req.Parts))}
+	o := op{name: "Complete Multipart Upload", bucket: req.Bucket, key: req.Key, write: true, patient: true,
+		extra: joinTime(len(req.Parts))}
 	obj := Object{Bucket: req.Bucket, Key: req.Key, Size: req.Size}
 	o.settle = func(ctx context.Context, e *Error, unsure bool) bool {
 		if !unsure || e.Kind == Denied || e.Kind == Throttled {

@@ -14,7 +14,7 @@ import (
 
 // Head reads an object's attributes.
 func (c *Client) Head(ctx context.Context, bucket, key string) (Object, error) {
-	obj, _, err := c.head(ctx, op{name: "HEAD Object", bucket: bucket, key: key})
+	obj, _, err := c.head(ctx, op{name: "HEAD Object", bucket: bucket, key: key, object: true})
 	return obj, err
 }
 
@@ -64,7 +64,7 @@ func (s *source) Read(p []byte) (int, error) {
 		}
 	}
 	if err != nil && err != io.EOF {
-		s.at.note(0, err, nil)
+		s.at.note(err, nil)
 	}
 	return n, err
 }
@@ -77,7 +77,7 @@ func (s *source) detach() {
 
 // Put writes an object in one request.
 func (c *Client) Put(ctx context.Context, req PutRequest) (Object, error) {
-	o := op{name: "PUT Object", bucket: req.Bucket, key: req.Key, write: true, body: true}
+	o := op{name: "PUT Object", bucket: req.Bucket, key: req.Key, write: true, body: true, patient: true}
 	if err := checkSize(o, req.Size, c.profile.MaxPut); err != nil {
 		return Object{}, err
 	}

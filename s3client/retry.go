@@ -2,6 +2,7 @@ package s3client
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -18,7 +19,13 @@ type op struct {
 	extra       time.Duration // the store may need this much longer: it copies or joins while we wait
 	once        bool          // a single attempt
 	pinned      bool          // reads a version that was seen: its absence is asked for twice
-	conflict    Kind          // what a 409 without a code means here
+	object      bool          // reads one object: the store has nothing to work out before it answers
+	patient     bool          // keeps its whole time while the store is away: failing early would fail a close(2)
+	stall       time.Duration // how long the answer's body may stand still; 0 is the client's
+	// left is the time that the call may still be in vain, for a call of several parts; each takes from it what it used.
+	// Nil is the client's timeout.
+	left     *time.Duration
+	conflict Kind // what a 409 without a code means here
 	// settle looks at a failure after which the call may have been carried out all the same: unsure says that an attempt
 	// broke off without an answer that can be relied on. True ends the call as a success.
 	settle func(ctx context.Context, e *Error, unsure bool) bool
@@ -121,19 +128,25 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 	if strings.IndexByte(o.key, 0) >= 0 || !utf8.ValidString(o.key) {
 		return nil, failed(o, Invalid, "InvalidURI", "a key cannot have a NUL, and is UTF-8")
 	}
-	r := retrier{deadline: time.Now().Add(c.timeout + o.extra), jitter: fullJitter, pinned: o.pinned}
+	t := c.health.begin(ctx, o)
+	defer t.done()
+	r := retrier{deadline: time.Now().Add(c.limit(o)), jitter: fullJitter, pinned: o.pinned}
 	unsure := false
 	for {
 		queued := time.Now()
-		leave, err := c.gate.enter(ctx, o.write, o.body)
+		leave, err := c.enter(ctx, o, t)
 		if err != nil {
-			return nil, &Error{Op: o.name, Bucket: o.bucket, Key: o.key, Kind: Canceled, Err: err}
+			return nil, err
 		}
 		// Waiting for our own other requests is not the store's failure.
 		r.deadline = r.deadline.Add(time.Since(queued))
-		at := c.newAttempt(o, r.deadline)
+		at := c.newAttempt(o, r, t)
 		err = fn(withAttempt(ctx, at), at)
 		if err == nil {
+			c.health.answer()
+			if o.left != nil {
+				*o.left = time.Until(r.deadline)
+			}
 			return leave, nil
 		}
 		leave()
@@ -141,37 +154,88 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 		if e.Kind == Throttled {
 			c.count.throttled.Add(1)
 		}
+		answered := c.health.saw(at, e)
 		unsure = unsure || at.sent && (e.Kind == Temporary || e.Kind == Unknown)
 		if e.Kind != Canceled && o.settle != nil && o.settle(ctx, e, unsure) {
 			return func() {}, nil
 		}
+		if t.once && !answered && e.Kind == Temporary {
+			return nil, awayError(o, t.since, e)
+		}
 		if o.once {
 			return nil, e
 		}
-		pause, again := r.next(e, at, at.status == http.StatusForbidden && at.answer == nil, time.Now())
-		if !again {
-			return nil, e
+		t.once, t.quick = false, false
+		if err := c.pause(ctx, o, &r, at, e); err != nil {
+			return nil, err
 		}
-		if e.Kind == Denied {
-			c.creds.Expire() // a file may have been renewed, a role's token too
-		}
-		if err := sleep(ctx, pause); err != nil {
-			return nil, &Error{Op: o.name, Bucket: o.bucket, Key: o.key, Kind: Canceled, Message: e.Error(), Err: err}
-		}
-		c.count.retries.Add(1)
 	}
+}
+
+// limit is how long the call may be in vain.
+func (c *Client) limit(o op) time.Duration {
+	if o.left != nil {
+		return *o.left
+	}
+	return c.timeout + o.extra
+}
+
+// pause waits before the next attempt. Its error is the call's.
+func (c *Client) pause(ctx context.Context, o op, r *retrier, at *attempt, e *Error) error {
+	d, again := r.next(e, at, at.status == http.StatusForbidden && at.answer == nil, time.Now())
+	if !again {
+		return e
+	}
+	if e.Kind == Denied {
+		c.creds.Expire() // a file may have been renewed, a role's token too
+	}
+	if err := sleep(ctx, d); err != nil {
+		return &Error{Op: o.name, Bucket: o.bucket, Key: o.key, Kind: Canceled, Message: e.Error(), Err: err}
+	}
+	c.count.retries.Add(1)
+	return nil
+}
+
+var errNoSlot = errors.New("all requests in flight wait for it")
+
+// enter waits for the call's slot. A call that is made once does not wait long behind those that wait for the store.
+func (c *Client) enter(ctx context.Context, o op, t turn) (leave func(), err error) {
+	waiting := ctx
+	if t.once {
+		var cancel context.CancelFunc
+		waiting, cancel = context.WithDeadline(ctx, t.began.Add(min(quickTime, c.timeout)))
+		defer cancel()
+	}
+	leave, err = c.gate.enter(waiting, o.write, o.body)
+	switch {
+	case err == nil:
+		return leave, nil
+	case t.once && ctx.Err() == nil:
+		return nil, awayError(o, t.since, errNoSlot)
+	}
+	return nil, &Error{Op: o.name, Bucket: o.bucket, Key: o.key, Kind: Canceled, Err: err}
 }
 
 // newAttempt sets the attempt's waits: as long as its kind of call deserves, never past what is left of the call's time
 // by more than a second.
-func (c *Client) newAttempt(o op, deadline time.Time) *attempt {
+func (c *Client) newAttempt(o op, r retrier, t turn) *attempt {
 	wait := readWait
-	if o.write {
+	switch {
+	case o.write:
 		wait = writeWait
+	case o.object:
+		wait = min(readWait, c.first*time.Duration(r.attempts+1))
+	}
+	if t.quick {
+		wait = min(wait, max(time.Until(t.began.Add(quickTime)), time.Second))
 	}
 	wait = min(wait, c.timeout) + o.extra
-	left := max(time.Until(deadline), min(time.Second, c.timeout))
-	return &attempt{wait: min(wait, left), stall: max(c.stall, o.extra), start: time.Now()}
+	stall := o.stall
+	if stall == 0 {
+		stall = max(c.stall, o.extra)
+	}
+	left := max(time.Until(r.deadline), min(time.Second, c.timeout))
+	return &attempt{wait: min(wait, left), stall: stall, quick: t.quick, start: time.Now()}
 }
 
 func sleep(ctx context.Context, d time.Duration) error {

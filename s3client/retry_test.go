@@ -21,6 +21,9 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) {
 		io.Copy(io.Discard, r.Body)
 		r.Body.Close()
 	}
+	if err := r.Context().Err(); err != nil {
+		return nil, err
+	}
 	return f(r)
 }
 
@@ -147,8 +150,9 @@ func TestSilence(t *testing.T) {
 		wait  time.Duration
 		total time.Duration
 	}{
-		"read":  {head, readWait, 2 * time.Minute},
-		"write": {put, writeWait, 2 * time.Minute},
+		"object": {head, firstWait, 2 * time.Minute},
+		"list":   {list, readWait, 2 * time.Minute},
+		"write":  {put, writeWait, 2 * time.Minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var first time.Duration

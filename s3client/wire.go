@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"math"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,17 +26,21 @@ type attempt struct {
 	wait  time.Duration // for the answer, from the last byte of the request
 	stall time.Duration // between two bytes of the answer
 
+	quick  bool // wait is cut short, as the store is away
 	sent   bool
+	reused bool // the connection had carried a request before
 	status int
 	header http.Header
 	answer *answerError
 	err    error // the transport's
 	start  time.Time
+	dog    watched
+	trace  httptrace.ClientTrace
+	moved  atomic.Int64 // the last time bytes of a body moved, as dog counts it; 0 for never
 
 	mu struct {
 		sync.Mutex
-		source, read error     // of the request's and the answer's body
-		moved        time.Time // the last time bytes of a body moved
+		source, read error // of the request's and the answer's body
 	}
 }
 
@@ -68,20 +74,17 @@ func (at *attempt) readErr() error {
 
 // progress is how much of the attempt's time was spent with a body moving.
 func (at *attempt) progress() time.Duration {
-	at.mu.Lock()
-	defer at.mu.Unlock()
-	if at.mu.moved.IsZero() {
+	moved := at.moved.Load()
+	if moved == 0 {
 		return 0
 	}
-	return at.mu.moved.Sub(at.start)
+	return max(time.Duration(moved)-at.start.Sub(at.dog.w.born), 0)
 }
 
-func (at *attempt) note(n int, source, read error) {
+// note keeps the first error of each body.
+func (at *attempt) note(source, read error) {
 	at.mu.Lock()
 	defer at.mu.Unlock()
-	if n > 0 {
-		at.mu.moved = time.Now()
-	}
 	if source != nil && at.mu.source == nil {
 		at.mu.source = source
 	}
@@ -96,14 +99,18 @@ type wire struct {
 	base      http.RoundTripper
 	own       *http.Transport // base, when it is ours
 	count     *Counters
-	userAgent string
+	userAgent []string // the header's value
 	stall     time.Duration
 	closeHEAD func(*http.Request) bool // HEADs that need a connection of their own
+	watch     *watch
+	dropped   atomic.Int64 // when idle connections were last dropped, as watch counts it
 }
 
 // maxErrorBody bounds an error document.
 const maxErrorBody = 1 << 20
 
+// RoundTrip makes one attempt. The request is its caller's for this one attempt alone, both of whom are this package's:
+// so its headers are not copied, and the User-Agent, which nobody signs, is set in them.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	at, _ := req.Context().Value(attemptKey{}).(*attempt)
 	if at == nil {
@@ -111,28 +118,23 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	at.sent = true
 	ctx, cancel := context.WithCancelCause(req.Context())
-	out := req.Clone(ctx)
-	if w.userAgent != "" {
-		out.Header.Set("User-Agent", w.userAgent)
-	}
-	if out.Method == http.MethodHead && w.closeHEAD != nil && w.closeHEAD(out) {
-		out.Close = true
-	}
-	dog := newWatchdog(at.wait, func() { cancel(errNoAnswer) })
-	if req.Body != nil && req.Body != http.NoBody {
-		out.Body = &sendBody{rc: req.Body, dog: dog, at: at, out: &w.count.bytesOut}
-	}
+	out := w.prepare(ctx, req, at)
 	w.count.request(out)
+	at.dog.begin(w.watch, at.wait, cancel)
 	resp, err := w.base.RoundTrip(out)
-	dog.stop()
 	if err != nil {
+		at.dog.end()
 		if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
 			err = cause
 		}
 		cancel(nil)
 		at.err = err
+		if at.reused && req.Context().Err() == nil {
+			w.dropIdle(at)
+		}
 		return nil, err
 	}
+	at.dog.answered(at.stall)
 	at.status, at.header = resp.StatusCode, resp.Header
 	resp.Header = plainHeader(resp.Header)
 	resp.Request = req
@@ -140,13 +142,43 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method == http.MethodGet {
 		body.left = math.MaxInt64 // an object, or a document that signed.go bounds
 	}
-	body.timer = time.AfterFunc(time.Hour, func() { cancel(errStalled) })
-	body.timer.Stop()
 	resp.Body = body
 	if resp.StatusCode >= 300 {
 		w.readError(req.Method, resp, at)
 	}
 	return resp, nil
+}
+
+// prepare makes what goes to the transport.
+func (w *wire) prepare(ctx context.Context, req *http.Request, at *attempt) *http.Request {
+	if w.own != nil {
+		at.trace.GotConn = func(i httptrace.GotConnInfo) { at.reused = i.Reused }
+		ctx = httptrace.WithClientTrace(ctx, &at.trace)
+	}
+	out := req.WithContext(ctx)
+	if len(w.userAgent) > 0 {
+		out.Header["User-Agent"] = w.userAgent
+	}
+	if out.Method == http.MethodHead && w.closeHEAD != nil && w.closeHEAD(out) {
+		out.Close = true
+	}
+	if req.Body != nil && req.Body != http.NoBody {
+		out.Body = &sendBody{rc: req.Body, at: at, out: &w.count.bytesOut}
+	}
+	return out
+}
+
+// dropIdle closes the idle connections after one that had worked failed an attempt: a router or balancer that has
+// forgotten one has forgotten all, and each retry would wait in vain on the next. An attempt that began before the last
+// time has nothing new to say: the connections that are idle now were made since.
+func (w *wire) dropIdle(at *attempt) {
+	last := w.dropped.Load()
+	if w.own == nil || at.start.Sub(w.watch.born) <= time.Duration(last) {
+		return
+	}
+	if w.dropped.CompareAndSwap(last, int64(w.watch.now())) {
+		w.own.CloseIdleConnections()
+	}
 }
 
 func (w *wire) closeIdle() {
@@ -170,101 +202,18 @@ func (w *wire) readError(method string, resp *http.Response, at *attempt) {
 // plainHeader takes out what minio-go would refuse the whole answer for: an Expires of "0", a missing Last-Modified.
 // This package reads the full header from the attempt.
 func plainHeader(h http.Header) http.Header {
-	plain := h.Clone()
-	for _, name := range []string{"Expires", "X-Amz-Tagging", "X-Amz-Tagging-Count", "X-Amz-Restore", "X-Minio-Source-Mtime"} {
-		plain.Del(name)
+	plain := h
+	for _, name := range [...]string{"Expires", "X-Amz-Tagging", "X-Amz-Tagging-Count", "X-Amz-Restore", "X-Minio-Source-Mtime"} {
+		if _, ok := h[name]; ok {
+			if len(plain) == len(h) {
+				plain = maps.Clone(h)
+			}
+			delete(plain, name)
+		}
 	}
 	if _, err := http.ParseTime(h.Get("Last-Modified")); err != nil {
-		plain.Set("Last-Modified", time.Unix(0, 0).UTC().Format(http.TimeFormat))
+		plain = maps.Clone(plain)
+		plain["Last-Modified"] = []string{time.Unix(0, 0).UTC().Format(http.TimeFormat)}
 	}
 	return plain
-}
-
-// watchdog calls once when it was not fed for the given time. stop ends it for good, also against a feed that comes
-// later: the transport may still be reading a request's body when the answer is there.
-type watchdog struct {
-	after time.Duration
-	mu    struct {
-		sync.Mutex
-		timer   *time.Timer
-		stopped bool
-	}
-}
-
-func newWatchdog(after time.Duration, bark func()) *watchdog {
-	d := &watchdog{after: after}
-	d.mu.timer = time.AfterFunc(after, bark)
-	return d
-}
-
-func (d *watchdog) feed() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.mu.stopped {
-		d.mu.timer.Reset(d.after)
-	}
-}
-
-func (d *watchdog) stop() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.mu.stopped = true
-	d.mu.timer.Stop()
-}
-
-// sendBody feeds the watchdog with each piece of a request's body.
-type sendBody struct {
-	rc  io.ReadCloser
-	dog *watchdog
-	at  *attempt
-	out *atomic.Int64
-}
-
-func (b *sendBody) Read(p []byte) (int, error) {
-	n, err := b.rc.Read(p)
-	b.dog.feed()
-	b.out.Add(int64(n))
-	b.at.note(n, nil, nil)
-	return n, err
-}
-
-func (b *sendBody) Close() error { return b.rc.Close() }
-
-// recvBody ends an answer's body that stands still. The time runs only while somebody reads.
-type recvBody struct {
-	rc     io.ReadCloser
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	timer  *time.Timer
-	at     *attempt
-	in     *atomic.Int64
-	left   int64 // of what is taken from it: minio-go reads what it does not need to the end
-}
-
-func (b *recvBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		b.at.note(0, nil, errEndless)
-		return 0, errEndless
-	}
-	b.timer.Reset(b.at.stall)
-	n, err := b.rc.Read(p)
-	b.timer.Stop()
-	b.in.Add(int64(n))
-	b.left -= int64(n)
-	if err != nil && err != io.EOF {
-		if cause := context.Cause(b.ctx); errors.Is(cause, errStalled) {
-			err = cause
-		}
-		b.at.note(n, nil, err)
-		return n, err
-	}
-	b.at.note(n, nil, nil)
-	return n, err
-}
-
-func (b *recvBody) Close() error {
-	err := b.rc.Close()
-	b.timer.Stop()
-	b.cancel(nil)
-	return err
 }

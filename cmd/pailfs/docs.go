@@ -17,6 +17,10 @@ func docsCommand(std stdio) *cli.Command {
 				Action: noArguments(func(*cli.Context) error { return optionsMarkdown(std.out) })},
 			{Name: "exitcodes", Usage: "the exit codes, in Markdown",
 				Action: noArguments(func(*cli.Context) error { return exitCodesMarkdown(std.out) })},
+			{Name: "commands", Usage: "the commands, in Markdown",
+				Action: noArguments(func(c *cli.Context) error { return commandsMarkdown(std.out, c.App) })},
+			{Name: "status", Usage: "the fields of `pailfs status --json`, in Markdown",
+				Action: noArguments(func(*cli.Context) error { return statusMarkdown(std.out) })},
 		},
 	}
 }

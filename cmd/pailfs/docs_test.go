@@ -24,6 +24,11 @@ func TestDocumentsAreMadeOfTheTables(t *testing.T) {
 		"testdata/mount.txt":    {"help", "mount"},
 		"testdata/list.txt":     {"uploads", "list", "--help"},
 		"testdata/help.txt":     {"help"},
+		"testdata/commands.md":  {"docs", "commands"},
+		"testdata/status.md":    {"docs", "status"},
+		"testdata/status.txt":   {"status", "--help"},
+		"testdata/refresh.txt":  {"refresh", "--help"},
+		"testdata/warm.txt":     {"warm", "--help"},
 	} {
 		got, stderr, code := output(t, args...)
 		if code != exitOK || stderr != "" {

@@ -18,10 +18,14 @@ type settings struct {
 	FileMode, DirMode    uint32
 	FullAttributes       bool
 
-	Memory      int64 // bytes of the block cache
-	MetadataTTL time.Duration
-	PartSize    int64 // bytes
-	StateDir    string
+	Memory       int64 // bytes of all caches and buffers
+	MetadataTTL  time.Duration
+	CacheDir     string // "": the default place
+	CacheSize    int64  // bytes; 0: no disk cache, -1: not given
+	CacheMinFree int64  // bytes
+	Passthrough  string // auto or off
+	PartSize     int64  // bytes
+	StateDir     string
 
 	Timeout     time.Duration
 	MaxRequests int
@@ -110,11 +114,23 @@ var options = []option{
 		set:  parseAttributes},
 
 	{name: "memory", group: groupCache, value: "SIZE", def: "a quarter of the memory, at most 256MiB", dynamic: defaultMemory,
-		help: "memory for cached data",
+		help: "memory for cached data and names, and for data on its way",
 		set:  size(func(s *settings) *int64 { return &s.Memory }, 8<<20, 1<<50)},
 	{name: "metadata-ttl", group: groupCache, value: "TIME", def: "5s",
-		help: "how long names and attributes are used without asking the store again; 0 asks every time",
-		set:  duration(func(s *settings) *time.Duration { return &s.MetadataTTL }, 0, 365*24*time.Hour)},
+		help: "how long names and attributes are used without asking the store again; 0 asks every time, forever is for data that never changes",
+		set:  orForever(duration(func(s *settings) *time.Duration { return &s.MetadataTTL }, 0, forever))},
+	{name: "cache-dir", group: groupCache, value: "DIR", def: "/var/cache/pailfs; not root: $XDG_CACHE_HOME/pailfs", dynamic: fixed(""),
+		help: "where the disk cache lies; given, it turns the disk cache on",
+		set:  path(func(s *settings) *string { return &s.CacheDir })},
+	{name: "cache-size", group: groupCache, value: "SIZE", def: "0, no disk cache; with --cache-dir 10GiB", dynamic: fixed("-1"),
+		help: "how much of the store's data the disk cache keeps, for this mount",
+		set:  cacheSize},
+	{name: "cache-min-free", group: groupCache, value: "SIZE", def: "1GiB",
+		help: "free space of its disk that the disk cache leaves alone",
+		set:  size(func(s *settings) *int64 { return &s.CacheMinFree }, 0, 1<<60)},
+	{name: "passthrough", group: groupCache, value: "auto|off", def: "auto",
+		help: "auto: the kernel itself reads files that lie wholly in the disk cache (root, Linux 6.9 and later)",
+		set:  oneOf(func(s *settings) *string { return &s.Passthrough }, "auto", "off")},
 
 	{name: "part-size", group: groupWrite, value: "SIZE", def: "8MiB",
 		help: "size of the first parts of multipart uploads; parts grow with the file",

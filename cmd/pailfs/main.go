@@ -51,8 +51,8 @@ func newApp(std stdio) *cli.App {
 		OnUsageError:              usageError,
 		Action:                    noCommand,
 		Commands: []*cli.Command{
-			mountCommand(std), umountCommand(std), bucketCommand(std), uploadsCommand(std),
-			versionCommand(std), completionCommand(std), docsCommand(std),
+			mountCommand(std), umountCommand(std), statusCommand(std), refreshCommand(std), warmCommand(std),
+			bucketCommand(std), uploadsCommand(std), versionCommand(std), completionCommand(std), docsCommand(std),
 		},
 	}
 	leafDefaults(app.Commands)

@@ -13,10 +13,34 @@ import (
 const (
 	mostMemory  = 256 << 20 // the default's upper end
 	leastMemory = 16 << 20  // and lower end: a few parts and windows must fit
-	// memoryBesides is what the process may use besides the block cache before the garbage collector works harder:
-	// requests, upload buffers, names, the runtime.
-	memoryBesides = 192 << 20
+	// memoryBesides is what the runtime, stacks and connections take beside the budget.
+	memoryBesides = 40 << 20
+	// nameBytes is about what a remembered name takes, with its attributes and those of its version.
+	nameBytes             = 640
+	leastNames, mostNames = 10_000, 1_000_000
+	mostReadahead         = 96 << 20 // 24 requests of 4 MiB
+	leastReadahead        = 2 << 20
 )
+
+// budget is how --memory is shared out. Blocks wait for room within their share (back-pressure); names are forgotten; what
+// is on its way to the store lies in the spool, so that the last share is the buffers of requests alone.
+type budget struct {
+	blocks    int64 // bytes of cached blocks and of those being fetched
+	readahead int64 // bytes all sequential readers may have ahead, a part of blocks
+	ahead     int64 // bytes of small files fetched before they are opened, a part of blocks
+	names     int   // entries remembered
+	heap      int64 // bytes of everything that is not blocks, for the garbage collector
+}
+
+func budgetOf(memory int64) budget {
+	b := budget{blocks: memory / 4 * 3}
+	// A prefetch is not begun beyond half of the blocks; what is read now needs a little of it.
+	b.readahead = min(max(b.blocks/2-b.blocks/32, leastReadahead), 4*mostReadahead)
+	b.ahead = b.blocks / 8
+	b.names = int(min(max(memory/8/nameBytes, leastNames), mostNames))
+	b.heap = memory - b.blocks + memoryBesides
+	return b
+}
 
 // defaultMemory is a quarter of the memory this process may have, within bounds.
 func defaultMemory() (string, error) {
@@ -85,9 +109,9 @@ func readLimit(file string) int64 {
 	return n
 }
 
-// limitHeap tells the garbage collector how much the process may use; GOMEMLIMIT in the environment wins.
+// limitHeap tells the garbage collector how much of the budget is its own (blocks lie outside its heap); GOMEMLIMIT in the environment wins.
 func limitHeap(memory int64) {
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(memory + memoryBesides)
+		debug.SetMemoryLimit(budgetOf(memory).heap)
 	}
 }

@@ -79,6 +79,9 @@ func planMount(c *cli.Context) (*mountPlan, error) {
 	if err := client.Close(); err != nil {
 		return nil, err
 	}
+	if err := p.planCache(); err != nil {
+		return nil, err
+	}
 	if err := pfs.CheckMountpoint(p.mountpoint); err != nil {
 		return nil, p.failure(err, "mount on "+p.mountpoint)
 	}
@@ -86,6 +89,32 @@ func planMount(c *cli.Context) (*mountPlan, error) {
 		return nil, err
 	}
 	return p, nil
+}
+
+// defaultCacheSize is that of a disk cache whose directory alone was given.
+const defaultCacheSize = 10 << 30
+
+// planCache settles whether there is a disk cache, and where.
+func (p *mountPlan) planCache() error {
+	if p.CacheSize < 0 {
+		p.CacheSize = 0
+		if p.CacheDir != "" {
+			p.CacheSize = defaultCacheSize
+		}
+	}
+	if p.CacheSize == 0 || p.CacheDir != "" {
+		return nil
+	}
+	var err error
+	if p.CacheDir, err = defaultCacheDir(); err != nil {
+		return &failure{code: exitHost, command: "mount", message: fmt.Sprintf("no place for the disk cache: %v", err), hint: "give --cache-dir"}
+	}
+	return nil
+}
+
+// cachePlace is the disk cache's own directory: mounts share nothing, so that each has the size it was given.
+func (p *mountPlan) cachePlace() string {
+	return filepath.Join(p.CacheDir, "mounts", escapeName(p.mountpoint))
 }
 
 // what names what is mounted.

@@ -26,6 +26,18 @@ func defaultStateDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "pailfs"), nil
 }
 
+// defaultCacheDir is /var/cache/pailfs for root, $XDG_CACHE_HOME/pailfs or ~/.cache/pailfs for others.
+func defaultCacheDir() (string, error) {
+	if os.Geteuid() == 0 {
+		return "/var/cache/pailfs", nil
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(dir, "pailfs"), nil
+}
+
 // runDir is where runtime files lie: PAILFS_RUN_DIR, /run/pailfs for root, else $XDG_RUNTIME_DIR/pailfs or a directory
 // of the user's own in the temporary directory.
 func runDir() string { return runDirOf(os.Geteuid(), os.Getenv) }

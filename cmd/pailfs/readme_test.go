@@ -14,7 +14,9 @@ func TestReadmeTablesAreThePrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	readme := string(b)
-	for section, args := range map[string][]string{"options": {"docs", "options"}, "exitcodes": {"docs", "exitcodes"}} {
+	for section, args := range map[string][]string{
+		"options": {"docs", "options"}, "exitcodes": {"docs", "exitcodes"}, "commands": {"docs", "commands"}, "status": {"docs", "status"},
+	} {
 		begin, end := "<!-- "+section+": made by `pailfs docs "+section+"` -->\n", "<!-- end of "+section+" -->"
 		before, rest, ok1 := strings.Cut(readme, begin)
 		table, after, ok2 := strings.Cut(rest, end)

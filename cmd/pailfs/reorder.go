@@ -74,11 +74,21 @@ func leafOf(app *cli.App, args []string) (int, *cli.Command) {
 func valuedFlags(c *cli.Command) map[string]bool {
 	valued := map[string]bool{}
 	for _, f := range c.Flags {
-		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() {
+		if d, ok := f.(cli.DocGenerationFlag); ok && d.TakesValue() && !standsAlone(f) {
 			for _, n := range f.Names() {
 				valued[n] = true
 			}
 		}
 	}
 	return valued
+}
+
+// standsAlone says whether a flag's value, if any, is behind a "=": the next word never is.
+func standsAlone(f cli.Flag) bool {
+	g, ok := f.(*cli.GenericFlag)
+	if !ok {
+		return false
+	}
+	b, ok := g.Value.(interface{ IsBoolFlag() bool })
+	return ok && b.IsBoolFlag()
 }

@@ -30,6 +30,10 @@ func TestReorder(t *testing.T) {
 		{"pailfs mount help /mnt", "pailfs mount -- help /mnt"},
 		{"pailfs umount /mnt --force", "pailfs umount --force -- /mnt"},
 		{"pailfs unmount /mnt --timeout 5s", "pailfs unmount --timeout 5s -- /mnt"},
+		{"pailfs status /mnt --watch --json", "pailfs status --watch --json -- /mnt"}, // --watch takes no word either
+		{"pailfs status --watch /mnt", "pailfs status --watch -- /mnt"},
+		{"pailfs status /mnt --watch=5", "pailfs status --watch=5 -- /mnt"},
+		{"pailfs warm a --jobs 4 b --json", "pailfs warm --jobs 4 --json -- a b"},
 		{"pailfs bucket acl set b private --region KR1", "pailfs bucket acl set --region KR1 -- b private"},
 		{"pailfs bucket acl", "pailfs bucket acl"},
 		{"pailfs uploads abort b --older-than 5m --dry-run", "pailfs uploads abort --older-than 5m --dry-run -- b"},

@@ -3,14 +3,18 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"pailfs/cache"
 	pfs "pailfs/fs"
+	"pailfs/fs/ahead"
 	"pailfs/fs/content"
 	"pailfs/fs/journal"
 	"pailfs/fs/tree"
@@ -25,6 +29,9 @@ type mounted struct {
 	client  *s3client.Client
 	journal *journal.Journal
 	files   *content.Files
+	disk    *cache.Disk // nil: no disk cache
+	blocks  *cache.Blocks
+	names   *tree.Tree
 	server  *pfs.Server
 	runtime *runtimeFile
 	closers []func(context.Context) error // in the order of opening; closed in reverse
@@ -47,60 +54,130 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 	if err := probe(ctx, p.store, p.bucket, p.prefix); err != nil {
 		return m, err
 	}
-	names, err := m.openRooms()
-	if err != nil {
+	small := ahead.New(budgetOf(p.Memory).ahead)
+	if err := m.openRooms(small); err != nil {
 		return m, err
 	}
+	whole, off := m.passthrough()
 	m.server, err = pfs.Mount(ctx, pfs.Options{
-		Tree: names, Files: m.files, Mountpoint: p.mountpoint, Source: p.source(),
+		Tree: m.names, Files: m.files, Mountpoint: p.mountpoint, Source: p.source(),
 		ReadOnly: p.ReadOnly, AllowOther: p.AllowOther, MountOptions: p.MountWords,
+		Ahead: small, Whole: whole, PassthroughOff: off,
 		TTL: p.MetadataTTL, Timeout: p.Timeout, Log: log, Debug: p.LogLevel <= slog.LevelDebug,
 	})
 	return m, err
 }
 
 // openRooms builds everything between the store and the face: client, cache, journal, upload, tree, content.
-func (m *mounted) openRooms() (*tree.Tree, error) {
-	p := m.plan
+func (m *mounted) openRooms(small *ahead.Dirs) error {
+	p, share := m.plan, budgetOf(m.plan.Memory)
 	client, err := s3client.Open(p.store)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.client = client
 	m.closers = append(m.closers, func(context.Context) error { return client.Close() })
 	kept, err := journal.Open(filepath.Join(p.StateDir, "mounts", escapeName(p.mountpoint)))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.journal = kept
 	m.closers = append(m.closers, func(context.Context) error { return kept.Close() })
-	blocks := cache.NewBlocks(cache.BlocksOptions{MemoryBytes: p.Memory, Fetch: fetchFrom(client)})
-	m.closers = append(m.closers, blocks.Close)
+	if err := m.openDisk(); err != nil {
+		return err
+	}
+	m.blocks = cache.NewBlocks(cache.BlocksOptions{MemoryBytes: share.blocks, Disk: m.disk, Fetch: m.fetch})
+	m.closers = append(m.closers, m.blocks.Close)
 	uploader := upload.New(upload.Options{Store: client, Limits: upload.LimitsOf(client.Profile(), p.PartSize), Log: m.log})
 	m.closers = append(m.closers, uploader.Close)
-	names := tree.New(tree.Options{
+	m.names = tree.New(tree.Options{
 		Store: client, Bucket: p.bucket, Prefix: p.prefix,
-		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes,
+		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.names,
 		UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
 		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly,
+		Attributes: pfs.Attributes(small, func() *content.Files { return m.files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {
+			return client.Head(ctx, e.Bucket, e.Key)
+		}),
 	})
-	m.closers = append(m.closers, func(context.Context) error { names.Close(); return nil })
+	m.closers = append(m.closers, func(context.Context) error { m.names.Close(); return nil })
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	m.files = content.New(content.Options{
-		Store: client, Blocks: blocks, Journal: kept, Uploader: uploader,
-		Headers: func(id content.ID, streaming bool) s3client.Headers {
-			if streaming {
-				return names.StreamHeaders(id.Bucket, id.Key)
-			}
-			return names.Headers(id.Bucket, id.Key)
+		Store: client, Blocks: m.blocks, Journal: kept, Uploader: uploader,
+		Headers: func(ctx context.Context, id content.ID, streaming bool) (s3client.Headers, error) {
+			return m.names.UploadHeaders(ctx, id.Bucket, id.Key, streaming)
 		},
-		Stored:     func(id content.ID, o s3client.Object) { names.Stored(id.Bucket, id.Key, o) },
+		Outdated:   func(v cache.Version) { m.names.Outdated(v.Bucket, v.Key, v.ETag) },
+		Stored:     func(id content.ID, o s3client.Object) { m.names.Stored(id.Bucket, id.Key, o) },
 		CheckAfter: p.MetadataTTL, Log: m.log, Host: host,
+		Readahead: min(mostReadahead, share.readahead), ReadaheadTotal: share.readahead,
 	})
-	return names, nil
+	return nil
+}
+
+// openDisk opens the disk cache where one is wanted: a directory of this mount point's own.
+func (m *mounted) openDisk() error {
+	p := m.plan
+	if p.CacheSize <= 0 {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(p.cachePlace()), 0o700); err != nil {
+		return fmt.Errorf("open the disk cache: %w", err)
+	}
+	disk, err := cache.OpenDisk(cache.DiskOptions{Dir: p.cachePlace(), SizeBytes: p.CacheSize, MinFreeBytes: p.CacheMinFree,
+		Store: storeName(p.store.Region, p.store.Endpoint), Log: m.log})
+	if err != nil {
+		return fmt.Errorf("open the disk cache: %w", err)
+	}
+	m.disk = disk
+	m.closers = append(m.closers, disk.Close)
+	return nil
+}
+
+// passthrough gives the files of whole objects in the disk cache, or why the kernel cannot read them by itself.
+func (m *mounted) passthrough() (whole func(cache.Version) (pfs.Backing, bool), off string) {
+	switch {
+	case m.disk == nil:
+		return nil, "off: no disk cache"
+	case m.plan.Passthrough == "off":
+		return nil, "off: by option"
+	case os.Geteuid() != 0:
+		return nil, "off: it needs root"
+	}
+	if off := stacked(m.plan.cachePlace()); off != "" {
+		return nil, off
+	}
+	return func(v cache.Version) (pfs.Backing, bool) {
+		w, ok := m.disk.Whole(v)
+		return w, ok
+	}, ""
+}
+
+// stacked says why the kernel would refuse files of a directory: it reads only from file systems that stand by themselves,
+// and the first refusal turns passthrough off for the whole mount.
+func stacked(dir string) string {
+	var st unix.Statfs_t
+	if err := unix.Statfs(dir, &st); err != nil {
+		return "off: " + err.Error()
+	}
+	switch st.Type {
+	case unix.OVERLAYFS_SUPER_MAGIC:
+		return "off: the disk cache lies on overlayfs"
+	case unix.FUSE_SUPER_MAGIC:
+		return "off: the disk cache lies on a FUSE file system"
+	}
+	return ""
+}
+
+// fetch reads a range of a version for the cache: the ETag pins it. The answer has the attributes as well.
+func (m *mounted) fetch(ctx context.Context, v cache.Version, off, length int64) (io.ReadCloser, error) {
+	body, o, err := m.client.Get(ctx, s3client.GetRequest{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Offset: off, Length: length})
+	if err == nil && o.Headers != nil {
+		m.names.Learn(v.Bucket, v.Key, o)
+	}
+	return body, err
 }
 
 // namesTTL is --metadata-ttl as tree takes it: there 0 means its default, and a negative one that nothing is trusted.
@@ -109,14 +186,6 @@ func namesTTL(ttl time.Duration) time.Duration {
 		return -1
 	}
 	return ttl
-}
-
-// fetchFrom reads a range of a version for the cache: the ETag pins it.
-func fetchFrom(store s3client.Store) cache.Fetch {
-	return func(ctx context.Context, v cache.Version, off, length int64) (io.ReadCloser, error) {
-		body, _, err := store.Get(ctx, s3client.GetRequest{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Offset: off, Length: length})
-		return body, err
-	}
 }
 
 // kept lists what earlier runs left in the journal and this one has not stored either.

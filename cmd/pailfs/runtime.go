@@ -23,6 +23,8 @@ type runtimeState struct {
 	StateDir   string    `json:"state_dir"`
 	LogFile    string    `json:"log_file,omitempty"`
 	Started    time.Time `json:"started"`
+	Socket     string    `json:"socket,omitempty"` // file name of the control socket, beside this file
+	Ending     bool      `json:"ending,omitempty"` // all is stored or kept, and the socket is closed
 	Progress   *progress `json:"progress,omitempty"`
 	Result     *result   `json:"result,omitempty"`
 }
@@ -164,6 +166,23 @@ func (r *runtimeFile) Progress(done, total int64) error {
 	return r.write(func(s *runtimeState) { s.Progress = &progress{done, total} })
 }
 
+// Socket says which socket the mount answers on.
+func (r *runtimeFile) Socket(name string) error {
+	return r.write(func(s *runtimeState) { s.Socket = name })
+}
+
+// Ending says that the mount answers no longer and is about to finish.
+func (r *runtimeFile) Ending() error {
+	return r.write(func(s *runtimeState) { s.Socket, s.Ending = "", true })
+}
+
+// State is what was last written.
+func (r *runtimeFile) State() runtimeState {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.state
+}
+
 // Finish writes how the mount ended and gives the lock back. A good end leaves no file; whoever has it open reads the
 // result all the same.
 func (r *runtimeFile) Finish(res result) error {
@@ -194,23 +213,29 @@ type runtimeView struct {
 }
 
 // viewRuntime opens the runtime file of a mount point in the first of dirs that has one. os.ErrNotExist when none has.
-// Root looks into directories of users as well: what is no plain file there is not waited for.
+// Only in the first directory, the own one, can there be another error: what others have put into theirs is passed over.
 func viewRuntime(dirs []string, mountpoint string) (*runtimeView, error) {
-	for _, dir := range dirs {
-		f, err := os.OpenFile(runtimePath(dir, mountpoint), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-		if errors.Is(err, os.ErrNotExist) {
-			continue
+	for i, dir := range dirs {
+		v, err := openView(runtimePath(dir, mountpoint))
+		if err == nil || i == 0 && !errors.Is(err, os.ErrNotExist) {
+			return v, err
 		}
-		if err != nil {
-			return nil, err
-		}
-		if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
-			f.Close()
-			return nil, fmt.Errorf("%s is no runtime file", f.Name())
-		}
-		return &runtimeView{f}, nil
 	}
 	return nil, os.ErrNotExist
+}
+
+// openView opens one runtime file. Root looks into directories of users as well: what is no plain file there is not waited
+// for.
+func openView(path string) (*runtimeView, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("%s is no runtime file", f.Name())
+	}
+	return &runtimeView{f}, nil
 }
 
 // Read is the state as last written.

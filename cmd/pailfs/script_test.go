@@ -20,6 +20,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("HOME", e.WorkDir)
 			e.Setenv("PAILFS_RUN_DIR", e.WorkDir+"/run")
+			e.Setenv("TMPDIR", e.WorkDir) // where root looks for the mounts of users
 			e.Setenv("AWS_ACCESS_KEY_ID", "ACCESSKEY")
 			e.Setenv("AWS_SECRET_ACCESS_KEY", "topsecret")
 			return nil

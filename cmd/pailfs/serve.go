@@ -70,8 +70,9 @@ func (s *service) run(ctx context.Context) error {
 	}
 	s.log.Info("mounted", "mountpoint", s.plan.mountpoint, "source", s.plan.source(), "version", buildInfo().Version,
 		"memory", s.plan.Memory, "state", s.plan.StateDir)
+	ctl := s.startControl(ctx, m)
 	s.ready(nil)
-	return s.serve(ctx, m, signals)
+	return s.serve(ctx, m, ctl, signals)
 }
 
 // open mounts; a signal meanwhile ends the attempt.
@@ -111,7 +112,7 @@ func (s *service) undo(m *mounted) error {
 }
 
 // serve waits for the end of the mount and stores what is left.
-func (s *service) serve(ctx context.Context, m *mounted, signals <-chan os.Signal) error {
+func (s *service) serve(ctx context.Context, m *mounted, ctl *control, signals <-chan os.Signal) error {
 	recovery := startRecovery(context.WithoutCancel(ctx), m.recover, s.log)
 	unmounted := make(chan struct{})
 	go func() {
@@ -119,6 +120,7 @@ func (s *service) serve(ctx context.Context, m *mounted, signals <-chan os.Signa
 		m.server.Wait()
 	}()
 	sig := s.wait(ctx, unmounted, signals)
+	ctl.Drain()
 
 	// From here on a signal means: do not wait for the store any longer.
 	draining, stop := context.WithCancel(context.WithoutCancel(ctx))
@@ -133,6 +135,7 @@ func (s *service) serve(ctx context.Context, m *mounted, signals <-chan os.Signa
 	close(ended)
 	stop()
 	patience.Wait()
+	s.stopControl(m, ctl)
 	return s.end(m, res)
 }
 

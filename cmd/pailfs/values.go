@@ -143,6 +143,35 @@ func duration(field func(*settings) *time.Duration, least, most time.Duration) s
 	}
 }
 
+// forever is longer than any mount lasts.
+const forever = 100 * 365 * 24 * time.Hour
+
+// orForever also takes the word.
+func orForever(set setter) setter {
+	return func(s *settings, v string) error {
+		if v == "forever" {
+			return set(s, forever.String())
+		}
+		return set(s, v)
+	}
+}
+
+// leastCacheSize: a disk cache of less would hold a few files.
+const leastCacheSize = 64 << 20
+
+// cacheSize is a size, 0 for none, -1 where nobody gave one.
+func cacheSize(s *settings, v string) error {
+	switch v {
+	case "0":
+		s.CacheSize = 0
+		return nil
+	case "-1":
+		s.CacheSize = -1
+		return nil
+	}
+	return size(func(s *settings) *int64 { return &s.CacheSize }, leastCacheSize, 1<<60)(s, v)
+}
+
 func parseDuration(v string) (time.Duration, error) {
 	if n, err := strconv.ParseFloat(v, 64); err == nil && math.Abs(n) < 1e9 {
 		return time.Duration(n * float64(time.Second)), nil

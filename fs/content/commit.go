@@ -119,7 +119,7 @@ func (c content) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := int(end(l.segs[len(l.segs)-1].Range) - off)
-	if err := l.fill(c.ctx, c.blocks, p[:n]); err != nil {
+	if err := l.fill(c.ctx, c.blocks.ReadAt, p[:n]); err != nil {
 		return 0, err
 	}
 	if n < len(p) {
@@ -177,11 +177,11 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 		f.stopStream(ctx)
 		snap.stream = nil
 	}
-	job := upload.Job{
-		Bucket: id.Bucket, Key: id.Key,
-		Headers: f.headersFor(snap.id, snap.stream != nil),
-		Source:  content{snap, ctx, f.files.o.Blocks},
+	headers, err := f.headersFor(ctx, snap.id, snap.stream != nil)
+	if err != nil {
+		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
+	job := upload.Job{Bucket: id.Bucket, Key: id.Key, Headers: headers, Source: content{snap, ctx, f.files.o.Blocks}}
 	if snap.stream != nil {
 		job.Stream = snap.stream.Stream
 	}
@@ -225,7 +225,7 @@ func answered(err error) bool {
 // complete asks when a streamed object was stored: its headers carry no time, so that the store's counts. The object is
 // safe whatever the answer is.
 func (f *File) complete(ctx context.Context, obj *s3client.Object) {
-	head, err := f.files.o.Store.Head(ctx, obj.Bucket, obj.Key)
+	head, err := f.files.o.Store.Head(s3client.Patient(ctx), obj.Bucket, obj.Key)
 	if err == nil && head.ETag == obj.ETag {
 		obj.Modified = head.Modified
 		return
@@ -300,7 +300,9 @@ func (f *File) deleteStale(ctx context.Context) error {
 }
 
 // keep puts what is unsaved into the journal, for a later run to store; the caller has the turn or nobody else is left.
-func (f *File) keep(reason error) error {
+//
+// Where the attributes are not known the record has none: recovered asks for them when it stores the file.
+func (f *File) keep(ctx context.Context, reason error) error {
 	spool, err := f.ensureSpool()
 	if err != nil {
 		return err
@@ -309,8 +311,12 @@ func (f *File) keep(reason error) error {
 	if err := spool.Truncate(snap.layout.size); err != nil { // the end may be a hole
 		return fmt.Errorf("keep %s: %w", snap.id, err)
 	}
+	headers, err := f.headersFor(ctx, snap.id, false)
+	if err != nil {
+		f.files.o.Log.Warn("attributes of a kept file are not known", "object", snap.id.String(), "err", err)
+	}
 	p := journal.Pending{Bucket: snap.id.Bucket, Key: snap.id.Key, Size: snap.layout.size, Dirty: snap.layout.dirty,
-		Headers: journal.Headers(f.headersFor(snap.id, false)), Time: f.files.o.Now()}
+		Headers: journal.Headers(headers), Time: f.files.o.Now()}
 	if reason != nil {
 		p.Reason = reason.Error()
 	}

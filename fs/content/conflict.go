@@ -44,7 +44,7 @@ func (f *File) checkBase(ctx context.Context, always bool) error {
 	if id != (ID{Bucket: base.Version.Bucket, Key: base.Version.Key}) {
 		return nil // renamed during a commit: the base lies under the old name
 	}
-	obj, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
+	obj, err := f.files.o.Store.Head(s3client.Patient(ctx), id.Bucket, id.Key)
 	switch {
 	case errors.Is(err, s3client.NotFound):
 		return f.adopt(ctx)
@@ -63,7 +63,7 @@ func (f *File) checkBase(ctx context.Context, always bool) error {
 
 // checkAbsent makes sure that a new file of an earlier run does not replace what came to its name since.
 func (f *File) checkAbsent(ctx context.Context, id ID) error {
-	obj, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
+	obj, err := f.files.o.Store.Head(s3client.Patient(ctx), id.Bucket, id.Key)
 	switch {
 	case errors.Is(err, s3client.NotFound):
 		return nil
@@ -96,7 +96,7 @@ func (f *File) explain(ctx context.Context, snap *snapshot, cause error) error {
 func (f *File) adopt(ctx context.Context) error {
 	err := f.fetchBase(ctx)
 	if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
-		return f.keepRest(err)
+		return f.keepRest(ctx, err)
 	}
 	if err != nil {
 		return err
@@ -109,9 +109,9 @@ func (f *File) adopt(ctx context.Context) error {
 }
 
 // keepRest keeps the local part of a file whose other part is lost, for a person to look at.
-func (f *File) keepRest(cause error) error {
+func (f *File) keepRest(ctx context.Context, cause error) error {
 	err := fmt.Errorf("%s: the stored version under local changes is gone: %w", f.ID(), cause)
-	if kept := f.keep(err); kept != nil {
+	if kept := f.keep(ctx, err); kept != nil {
 		return errors.Join(err, kept)
 	}
 	f.mu.Lock()
@@ -133,7 +133,7 @@ func (f *File) settle(ctx context.Context, err error) error {
 	}
 	if err := f.fetchBase(ctx); err != nil {
 		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
-			return f.keepRest(errors.Join(ErrConflict, err))
+			return f.keepRest(ctx, errors.Join(ErrConflict, err))
 		}
 		return err
 	}

@@ -107,24 +107,27 @@ func newFile(s *Files, id ID, base *Base) *File {
 
 // Handle is what one open file description remembers: how it reads. Its File may change under it.
 type Handle struct {
-	mu struct {
+	direct bool // past all caches
+	reads  reader
+	mu     struct {
 		sync.Mutex
 		readahead readahead
 	}
 }
 
-// Handle makes the reader state of one reference.
-func (f *File) Handle() *Handle {
-	h := &Handle{}
-	h.mu.readahead.max = max(0, f.files.o.Readahead)
-	return h
-}
+// Handle makes the reader state of one reference. direct reads past all caches (O_DIRECT): each read asks the store.
+func (f *File) Handle(direct bool) *Handle { return &Handle{direct: direct} }
 
 // Hold takes one more reference of an open File.
 func (f *File) Hold() { f.addRef(1) }
 
-// Close gives a reference of Open or Hold back. The last one of a clean File forgets it.
-func (f *File) Close(*Handle) { f.files.drop(f, func() { f.addRef(-1) }) }
+// Close gives a reference of Open or Hold back, and ends its Handle if there is one. The last one of a clean File forgets it.
+func (f *File) Close(h *Handle) {
+	if h != nil {
+		f.files.readers.leave(&h.reads)
+	}
+	f.files.drop(f, func() { f.addRef(-1) })
+}
 
 // ID is the object that the File is stored as.
 func (f *File) ID() ID {
@@ -304,14 +307,14 @@ func (f *File) rebaseLocked(id ID, o s3client.Object) {
 }
 
 // headersFor pulls the attributes that travel with an upload.
-func (f *File) headersFor(id ID, streaming bool) s3client.Headers {
+func (f *File) headersFor(ctx context.Context, id ID, streaming bool) (s3client.Headers, error) {
 	f.mu.Lock()
 	h := f.mu.headers
 	f.mu.Unlock()
 	if h != nil {
-		return *h
+		return *h, nil
 	}
-	return f.files.o.Headers(id, streaming)
+	return f.files.o.Headers(s3client.Patient(ctx), id, streaming)
 }
 
 // ensureSpool makes the spool; the caller has the turn.

@@ -70,7 +70,7 @@ func TestReadSmallFile(t *testing.T) {
 	r.put("k", want)
 	f := r.open("k")
 	defer f.Close(nil)
-	h := f.Handle()
+	h := f.Handle(false)
 	got := r.calls(func() {
 		for off := 0; off < len(want); off += 10 * kib {
 			p, err := read(f, h, int64(off), 10*kib)
@@ -93,7 +93,7 @@ func TestReadSmallFile(t *testing.T) {
 func TestStream(t *testing.T) {
 	r := rigFor(t)
 	f := r.create("k")
-	h := f.Handle()
+	h := f.Handle(false)
 	want := pattern(5, 200*kib+123)
 	for off := 0; off < len(want); off += kib {
 		write(f, int64(off), want[off:min(off+kib, len(want))])
@@ -392,7 +392,7 @@ func TestConcurrent(t *testing.T) {
 	}
 	for range 2 {
 		others.Go(func() {
-			h := f.Handle()
+			h := f.Handle(false)
 			for i := 0; !stop.Load(); i++ {
 				p, err := read(f, h, int64(i%blocks)*block, block)
 				if err != nil {

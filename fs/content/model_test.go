@@ -22,7 +22,7 @@ func TestModel(t *testing.T) {
 		} else {
 			m.f = m.r.create("k")
 		}
-		m.h = m.f.Handle()
+		m.h = m.f.Handle(false)
 		t.Repeat(map[string]func(*rapid.T){
 			"write": m.write, "append": m.append, "truncate": m.truncate, "allocate": m.allocate, "sync": m.sync,
 			"reopen": m.reopen, "read": m.read, "fail": m.fail, "touch": m.touch, "move": m.move, "": m.check,
@@ -137,7 +137,7 @@ func (m *model) reopen(t *rapid.T) {
 	} else {
 		m.f = m.r.open(key)
 	}
-	m.h = m.f.Handle()
+	m.h = m.f.Handle(false)
 }
 
 func (m *model) touch(*rapid.T) { m.f.Touch() }

@@ -101,76 +101,6 @@ func TestHoles(t *testing.T) {
 	}
 }
 
-func TestReadahead(t *testing.T) {
-	const k128 = 128 * kib
-	type step struct{ off, n, from, to int64 }
-	for _, c := range []struct {
-		name  string
-		size  int64
-		steps []step
-	}{
-		{"small file whole", 3 * mib, []step{{0, k128, 0, 3 * mib}, {k128, k128, 0, 0}, {2 * mib, k128, 0, 0}}},
-		{"exactly whole", 4 * mib, []step{{0, 10, 0, 4 * mib}}},
-		{"empty", 0, []step{{0, 10, 0, 0}}},
-		{"large file from its beginning", 1 << 30, []step{{0, k128, 0, mib}, {k128, k128, mib, 4 * mib}}},
-		{"first read in the middle", 1 << 30, []step{{100 * mib, k128, 0, 0}}},
-		{"a seek and two reads", 1 << 30, []step{{100 * mib, k128, 0, 0}, {100*mib + k128, k128, 0, 0},
-			{100*mib + 2*k128, k128, 100*mib + 2*k128, 101 * mib}}},
-		{"random", 1 << 30, []step{{100 * mib, 4096, 0, 0}, {500 * mib, 4096, 0, 0}, {20 * mib, 4096, 0, 0},
-			{900 * mib, 4096, 0, 0}}},
-		{"out of order a little", 1 << 30, []step{{0, k128, 0, mib}, {2 * k128, k128, mib, 4 * mib}, {k128, k128, 0, 0}}},
-		{"sequential, then a seek", 1 << 30, []step{{0, mib, 0, 8 * mib}, {500 * mib, k128, 0, 0}}},
-	} {
-		r := readahead{max: 64 * mib}
-		for i, s := range c.steps {
-			if from, to := r.read(s.off, s.n, c.size); from != s.from || to != s.to {
-				t.Errorf("%s, read %d at %d: fetch [%d, %d), want [%d, %d)", c.name, i, s.off, from, to, s.from, s.to)
-			}
-		}
-	}
-}
-
-// TestReadaheadWindow reads a large file on end: everything is asked for once, in order, never further than the window
-// ahead, and the full window is reached early.
-func TestReadaheadWindow(t *testing.T) {
-	const size, window = 512*mib + 12345, 64 * mib
-	r := readahead{max: window}
-	asked := int64(0)
-	full := int64(-1)
-	for off := int64(0); off < size; off += 128 * kib {
-		from, to := r.read(off, 128*kib, size)
-		if from != to {
-			if from != asked {
-				t.Fatalf("at %d: asked for [%d, %d) after %d", off, from, to, asked)
-			}
-			asked = to
-		}
-		if asked < min(off+128*kib, size) {
-			t.Fatalf("at %d: fetched only up to %d", off, asked)
-		}
-		if asked-off > window+128*kib {
-			t.Fatalf("at %d: %d ahead", off, asked-off)
-		}
-		if full < 0 && asked-off >= window-pieceBytes {
-			full = off
-		}
-		if full >= 0 && asked < size && asked-off < window-2*pieceBytes {
-			t.Fatalf("at %d: the window fell back to %d", off, asked-off)
-		}
-	}
-	if asked != size {
-		t.Errorf("asked for %d of %d", asked, int64(size))
-	}
-	if full < 0 || full > 32*mib {
-		t.Errorf("full window at %d", full)
-	}
-	if off := (&readahead{max: 0}); true {
-		if from, to := off.read(0, 10, size); from != to {
-			t.Error("readahead that is off fetches")
-		}
-	}
-}
-
 func TestPieces(t *testing.T) {
 	for _, c := range []struct {
 		from, to int64
@@ -197,25 +127,5 @@ func TestConflictID(t *testing.T) {
 	long := conflictID(ID{"b", "d/" + string(make([]byte, 255))}, "h", r.now())
 	if n := len(long.Key) - len("d/"); n != 255 {
 		t.Errorf("name of %d bytes", n)
-	}
-}
-
-func TestReadaheadGivesUpWhatLiesBehind(t *testing.T) {
-	r := readahead{max: 16 * mib}
-	var given int64
-	for off := int64(0); off < 100*mib; off += mib {
-		r.read(off, mib, 1<<30)
-		from, to := r.passed()
-		if from > to || to > max(0, r.next-behindBytes) || to > from && from < given {
-			t.Fatalf("at %d: gives up [%d, %d), gave %d", off, from, to, given)
-		}
-		given = max(given, to)
-	}
-	if given < 80*mib {
-		t.Errorf("a reader at 100 MiB has given up %d bytes", given)
-	}
-	r.read(500*mib, mib, 1<<30) // a seek: random again
-	if from, to := r.passed(); from != to {
-		t.Errorf("a random reader gives up [%d, %d)", from, to)
 	}
 }

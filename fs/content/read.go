@@ -106,6 +106,9 @@ func (f *File) ReadAt(ctx context.Context, h *Handle, off int64, n int) (Data, e
 		case err == nil:
 			d.Done()
 		case try >= readTries || !f.mayRead(ctx, l, err):
+			if f.files.o.Outdated != nil && (errors.Is(err, s3client.Changed) || errors.Is(err, s3client.NotFound)) {
+				f.files.o.Outdated(l.version)
+			}
 			return Data{}, fmt.Errorf("read %s: %w", f.ID(), err)
 		}
 	}
@@ -180,16 +183,46 @@ func (f *File) mayRead(ctx context.Context, l *look, err error) bool {
 	return f.versionLocked() != l.version
 }
 
+// TryReadAt is ReadAt for what is in memory: false when it would have to wait for disk, network or another writer. It is
+// the way of most reads, and costs no context. The reader's state is the same as with ReadAt.
+func (f *File) TryReadAt(h *Handle, off int64, n int) (Data, bool) {
+	if off < 0 || n <= 0 || h == nil || h.direct {
+		return Data{}, false
+	}
+	v, off, n, ok := f.inBase(off, n)
+	if !ok {
+		return Data{}, false
+	}
+	view, ok := f.files.o.Blocks.TryView(v, off, n)
+	if !ok {
+		return Data{}, false
+	}
+	f.fetchAhead(h, v, off, int64(n), v.Size)
+	return Data{slices: view.Slices(), n: view.Len(), view: view}, true
+}
+
+// inBase says that all of a read lies in the base, and where; n is cut at the end of the file.
+func (f *File) inBase(off int64, n int) (cache.Version, int64, int, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := &f.mu.layout
+	if f.mu.base == nil || len(l.local) > 0 || l.base != l.size || off >= l.size || l.base != f.mu.base.Version.Size {
+		return cache.Version{}, 0, 0, false
+	}
+	return f.mu.base.Version, off, int(min(int64(n), l.size-off)), true
+}
+
 // read fetches what a look decided on: without a copy when all of it is in the base.
 func (f *File) read(ctx context.Context, h *Handle, l *look) (Data, error) {
 	if len(l.segs) == 0 {
 		return Data{}, nil
 	}
 	blocks := f.files.o.Blocks
-	if l.uses(fromBase) {
-		f.fetchAhead(h, l)
+	direct := h != nil && h.direct
+	if l.uses(fromBase) && !direct && h != nil && l.off < l.limit {
+		f.fetchAhead(h, l.version, l.off, min(l.n, l.limit-l.off), l.limit)
 	}
-	if first := l.segs[0]; len(l.segs) == 1 && first.from == fromBase {
+	if first := l.segs[0]; len(l.segs) == 1 && first.from == fromBase && !direct {
 		v, err := blocks.View(ctx, l.version, first.Off, int(first.Len))
 		if err != nil {
 			return Data{}, err
@@ -198,7 +231,11 @@ func (f *File) read(ctx context.Context, h *Handle, l *look) (Data, error) {
 	}
 	last := l.segs[len(l.segs)-1]
 	d, p := f.files.buffer(int(end(last.Range) - l.off))
-	if err := l.fill(ctx, blocks, p); err != nil {
+	readBase := blocks.ReadAt
+	if direct {
+		readBase = blocks.Direct
+	}
+	if err := l.fill(ctx, readBase, p); err != nil {
 		d.Done()
 		return Data{}, err
 	}
@@ -206,7 +243,7 @@ func (f *File) read(ctx context.Context, h *Handle, l *look) (Data, error) {
 }
 
 // fill reads all segments into p, which begins at l.off.
-func (l *look) fill(ctx context.Context, blocks *cache.Blocks, p []byte) error {
+func (l *look) fill(ctx context.Context, readBase func(context.Context, cache.Version, []byte, int64) (int, error), p []byte) error {
 	for _, s := range l.segs {
 		q := p[s.Off-l.off:][:s.Len]
 		var err error
@@ -216,7 +253,7 @@ func (l *look) fill(ctx context.Context, blocks *cache.Blocks, p []byte) error {
 		case fromSpool:
 			err = readSpool(l.spool, q, s.Off)
 		case fromBase:
-			_, err = blocks.ReadAt(ctx, l.version, q, s.Off)
+			_, err = readBase(ctx, l.version, q, s.Off)
 			if errors.Is(err, io.EOF) {
 				err = fmt.Errorf("%s ends early: %w", l.version.Key, io.ErrUnexpectedEOF)
 			}
@@ -238,30 +275,50 @@ func readSpool(spool *journal.Spool, p []byte, off int64) error {
 	return err
 }
 
-// fetchAhead starts the GETs that the reader will want next.
-func (f *File) fetchAhead(h *Handle, l *look) {
-	if h == nil || l.off >= l.limit {
-		return
-	}
+// fetchAhead tells the handle's readahead of a read of n bytes at off, all within limit bytes of the base, and starts the
+// GETs that the reader will want next.
+func (f *File) fetchAhead(h *Handle, v cache.Version, off, n, limit int64) {
 	blocks := f.files.o.Blocks
-	n := min(l.n, l.limit-l.off)
-	h.mu.Lock()
-	from, to := h.mu.readahead.read(l.off, n, l.limit)
-	sequential := h.mu.readahead.sequential()
-	passed, upTo := h.mu.readahead.passed()
-	h.mu.Unlock()
-	if upTo > passed {
-		blocks.Consumed(l.version, passed, upTo-passed)
+	most := max(0, f.files.o.Readahead)
+	was := h.isSequential()
+	if was {
+		most = f.files.readers.share(&h.reads, f.files.o.Now(), most, f.files.o.ReadaheadTotal)
 	}
-	if from == to && sequential && !blocks.Contains(l.version, l.off, n) {
+	g, passed, sequential := h.decide(off, n, limit, most)
+	if passed.Len > 0 {
+		blocks.Consumed(v, passed.Off, passed.Len)
+	}
+	if g.drop.Len > 0 {
+		blocks.CancelPrefetch(v, g.drop.Off, g.drop.Len)
+	}
+	if was && !sequential {
+		f.files.readers.leave(&h.reads)
+	}
+	if sequential && g.count == 0 && !blocks.Contains(v, off, n) {
 		// Memory was short when this was to be fetched, or it was evicted since: not in small reads now.
-		from, to = l.off, min((l.off/pieceBytes+1)*pieceBytes, l.limit)
+		g = fetch(off, min((off/pieceBytes+1)*pieceBytes, limit))
 	}
-	for _, r := range pieces(from, to) {
-		if f.wants(r) {
-			blocks.Prefetch(l.version, r.Off, r.Len)
+	for _, r := range g.ranges() {
+		for _, piece := range pieces(r.Off, min(end(r), limit)) {
+			if f.wants(piece) {
+				blocks.Prefetch(v, piece.Off, piece.Len)
+			}
 		}
 	}
+}
+
+func (h *Handle) isSequential() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.mu.readahead.sequential()
+}
+
+func (h *Handle) decide(off, n, limit, most int64) (g guess, passed Range, sequential bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g = h.mu.readahead.read(off, n, limit, most)
+	from, to := h.mu.readahead.passed(most)
+	return g, Range{Off: from, Len: to - from}, h.mu.readahead.sequential()
 }
 
 // wants says whether any byte of r would be read from the base.

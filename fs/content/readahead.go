@@ -16,88 +16,274 @@ const (
 	// behindBytes of what a streaming reader has read stay in memory, for reads that come late; what lies further back is
 	// in the kernel's page cache and given up here.
 	behindBytes = 8 * mib
+	// backWindow is the most that is fetched before a reader who reads backward: such readers look for something.
+	backWindow = 16 * mib
+	// mostStrides are fetched ahead of a reader who skips.
+	mostStrides = 16
+	// strideProof: so many equal steps make a stride.
+	strideProof = 3
 )
 
-// readahead guesses what a reader wants next. It is a pure state machine of one handle, without a lock:
+// access is how a reader is believed to read.
+type access int
+
+const (
+	random access = iota
+	forward
+	backward
+	strided
+)
+
+// readahead guesses what a reader wants next. It is a pure state machine of one handle, without a lock. A record is what
+// was read on end; a step is the distance between the beginnings of two records.
 //
-//	     first read at 0, or two reads that go on from a third
-//	random ---------------------------------------> sequential: window 1, 4, 16 ... max
-//	   ^                                                |
-//	   +-------- a read outside the tolerance ----------+
+//	            read at 0 first, or two reads that go on from a third
+//	random --------------------------------------------------------> forward: window 1, 4, 16 ... max MiB ahead
+//	  ^ | \
+//	  | |  `-- three equal steps back, each as long as its record --> backward: window 1, 2, 4 ... 16 MiB before
+//	  | `----- three equal steps with gaps -------------------------> strided: the next 2, 4 ... 16 records
+//	  |                                                                   |
+//	  +--- a read outside the pattern: what was fetched for it is given up +
 //
-// In random nothing is fetched ahead.
+// A forward reader who turns out to skip becomes strided. In random nothing is fetched ahead.
 type readahead struct {
-	max     int64 // largest window in bytes; 0 turns readahead off
 	started bool
-	run     int   // reads on end since the last seek
-	next    int64 // where a sequential reader reads next
-	window  int64 // bytes looked ahead; 0 in random
-	grown   int64 // next when the window grew last
-	ahead   int64 // fetched ahead up to here
-	behind  int64 // given up to here
+	how     access
+
+	// of the records
+	start, end int64 // the latest record
+	step       int64 // between the last two records; 0 before there are two
+	steps      int   // how many equal ones on end
+	length     int64 // of the record before the latest
+
+	// of a forward reader
+	run    int   // reads on end since the last seek
+	next   int64 // where it reads next
+	window int64 // bytes looked ahead
+	grown  int64 // next when the window grew last
+	behind int64 // given up to here
+
+	ahead int64 // forward: fetched ahead up to here; backward and strided: down or up to here, exclusive
+	depth int64 // backward: bytes looked back; strided: records looked ahead
 }
 
-// read records a read of n bytes at off in a file of size bytes and says which bytes [from, to) to fetch now; from == to
-// for none.
-func (r *readahead) read(off, n, size int64) (from, to int64) {
+// guess is what to do about a read: fetch count ranges of length bytes, the first at off, each step further; and give up
+// what was fetched ahead for a pattern that ended.
+type guess struct {
+	off, length int64
+	step        int64
+	count       int
+	drop        Range // was fetched ahead for a pattern that has ended
+}
+
+// ranges are the ranges of a guess.
+func (g guess) ranges() []Range {
+	var out []Range
+	for i := range int64(g.count) {
+		out = append(out, Range{Off: g.off + i*g.step, Len: g.length})
+	}
+	return out
+}
+
+func fetch(from, to int64) guess {
+	if from >= to {
+		return guess{}
+	}
+	return guess{off: from, length: to - from, count: 1}
+}
+
+// read records a read of n bytes at off in a file of size bytes and says what to fetch now. most is the largest window
+// in bytes that the budget allows at this moment; 0 turns the readahead off.
+func (r *readahead) read(off, n, size, most int64) guess {
 	first := !r.started
 	r.started = true
-	if r.max <= 0 || n <= 0 || off >= size {
-		return 0, 0
+	if most <= 0 || n <= 0 || off >= size {
+		return guess{}
+	}
+	if first {
+		return r.begin(off, n, size, most)
+	}
+	step, stepped := r.record(off, n)
+	switch r.how {
+	case forward:
+		if stepped && r.skips(step) {
+			return r.stride(size, most, true)
+		}
+		if off > max(r.next+slackBytes, r.ahead) || off < r.next-slackBytes {
+			return r.lost(off, n)
+		}
+		return r.goOn(off, n, size, most)
+	case backward:
+		if !stepped || step == -(r.end-r.start) || step < 0 && -step <= slackBytes {
+			return r.back(size, most)
+		}
+		return r.lost(off, n)
+	case strided:
+		if !stepped {
+			return guess{} // a record in several reads
+		}
+		if r.steps >= strideProof {
+			return r.stride(size, most, false)
+		}
+		return r.lost(off, n)
 	}
 	switch {
-	case first && off == 0:
-		// Who begins with a large read means to read on: eight of its reads are not too much to guess.
-		r.next, r.window, r.run = 0, min(max(firstWindow, 8*n), r.max), 1
-		if size <= wholeBytes {
-			r.next, r.ahead = n, size
-			return 0, size
-		}
-	case first, off > r.next+slackBytes, off < r.next-slackBytes:
-		r.run, r.next, r.window, r.ahead = 0, off+n, 0, 0
-		return 0, 0
+	case stepped && step < 0 && r.steps >= strideProof && -step <= r.length+slackBytes/16:
+		r.how, r.depth, r.ahead = backward, 0, r.start
+		return r.back(size, most)
+	case stepped && r.skips(step):
+		return r.stride(size, most, true)
+	case off > r.next+slackBytes || off < r.next:
+		return r.lost(off, n)
 	}
+	return r.goOn(off, n, size, most)
+}
+
+// begin is the first read of a handle.
+func (r *readahead) begin(off, n, size, most int64) guess {
+	r.start, r.end, r.next, r.behind = off, off+n, off+n, off
+	if off != 0 {
+		return guess{}
+	}
+	r.how, r.run = forward, 1
+	// Who begins with a large read means to read on: eight of its reads are not too much to guess.
+	r.window = min(max(firstWindow, 8*n), most)
+	if size <= wholeBytes {
+		r.ahead = size
+		return fetch(0, size)
+	}
+	return r.advance(size, true)
+}
+
+// record takes a read into the latest record or makes it the next one; stepped says that it did, and step how far.
+func (r *readahead) record(off, n int64) (step int64, stepped bool) {
+	if off == r.end {
+		r.end = off + n
+		return 0, false
+	}
+	step = off - r.start
+	if step == r.step {
+		r.steps++
+	} else {
+		r.step, r.steps = step, 1
+	}
+	r.length = r.end - r.start
+	r.start, r.end = off, off+n
+	return step, true
+}
+
+// skips says whether the records lie apart at equal steps: then what lies between them is not wanted.
+func (r *readahead) skips(step int64) bool {
+	return r.steps >= strideProof && (step > 2*r.length || step < -2*r.length) && r.length > 0
+}
+
+// lost ends a pattern: the reader is somewhere else.
+func (r *readahead) lost(off, n int64) guess {
+	g := guess{drop: r.unread()}
+	r.how, r.run, r.next, r.window, r.ahead, r.depth = random, 0, off+n, 0, 0, 0
+	return g
+}
+
+// unread is what was fetched ahead and not read when the reader left the pattern with the record that is the latest now.
+func (r *readahead) unread() Range {
+	from, to := r.next, r.ahead
+	last := r.start - r.step // the latest record of the pattern
+	switch r.how {
+	case random:
+		return Range{}
+	case backward:
+		from, to = r.ahead, last
+	case strided:
+		from, to = min(last, r.ahead), max(last+r.length, r.ahead)
+	}
+	from = max(from, 0)
+	return Range{Off: from, Len: max(to-from, 0)}
+}
+
+// goOn is a read within the tolerance of a forward reader, or of one who may become one.
+func (r *readahead) goOn(off, n, size, most int64) guess {
 	r.next = max(r.next, off+n)
 	r.ahead = max(r.ahead, off) // what is read now goes with the first piece
 	r.run++
-	if r.window == 0 {
+	if r.how == random {
 		if r.run < 2 {
-			return 0, 0
+			return guess{}
 		}
-		r.window, r.grown = min(firstWindow, r.max), r.next
+		r.how, r.window, r.grown = forward, min(firstWindow, most), r.next
 	}
-	r.grow()
+	r.grow(most)
 	return r.advance(size, r.ahead == off)
 }
 
 // grow widens the window fourfold each time a quarter of it was read. Each step waits for an answer of the store, so
-// that few steps matter: the full window is open after a few MiB and three of them.
-func (r *readahead) grow() {
-	for r.window < r.max && r.next-r.grown >= r.window/4 {
+// that few steps matter: the full window is open after a few MiB and three of them. The budget may have become less.
+func (r *readahead) grow(most int64) {
+	for r.window < most && r.next-r.grown >= r.window/4 {
 		r.grown += r.window / 4
-		r.window = min(4*r.window, r.max)
+		r.window = 4 * r.window
 	}
+	r.window = min(r.window, most)
 }
 
 // advance moves ahead to the window's end, on boundaries of pieces, and says what that adds. bare: nothing is ahead yet,
 // so less than a whole piece is worth a GET too.
-func (r *readahead) advance(size int64, bare bool) (from, to int64) {
+func (r *readahead) advance(size int64, bare bool) guess {
 	grain := int64(firstWindow)
 	if r.window >= 2*pieceBytes {
 		grain = pieceBytes
 	}
-	to = (r.next + r.window) / grain * grain
+	to := (r.next + r.window) / grain * grain
 	to = min(max(to, r.next), size)
 	if to <= r.ahead || to-r.ahead < grain && to != size && !bare {
-		return 0, 0
+		return guess{}
 	}
-	from, r.ahead = r.ahead, to
-	return from, to
+	from := r.ahead
+	r.ahead = to
+	return fetch(from, to)
+}
+
+// back fetches before a backward reader: more when half of what is there was read.
+func (r *readahead) back(size, most int64) guess {
+	r.ahead = min(r.ahead, r.start)
+	if r.depth > 0 && r.start-r.ahead > r.depth/2 {
+		return guess{}
+	}
+	r.depth = min(max(firstWindow, 2*r.depth), min(backWindow, most))
+	from, to := max(r.start-r.depth, 0), min(r.ahead, size)
+	r.ahead = from
+	return fetch(from, to)
+}
+
+// stride fetches the next records of a reader who skips; anew: he has just been found out.
+func (r *readahead) stride(size, most int64, anew bool) guess {
+	var g guess
+	if anew {
+		g.drop = r.unread()
+		r.how, r.depth, r.ahead, r.window = strided, 1, r.start+r.step, 0
+	}
+	long := max(r.length, r.end-r.start)
+	fits := max(most/long, 1)
+	r.depth = min(2*r.depth, mostStrides, fits)
+	// ahead is the first record not asked for yet.
+	last := r.start + r.depth*r.step
+	g.off, g.length, g.step = r.ahead, long, r.step
+	for at := r.ahead; (last-at)*sign(r.step) >= 0 && at >= 0 && at < size; at += r.step {
+		g.count++
+		r.ahead = at + r.step
+	}
+	return g
+}
+
+func sign(n int64) int64 {
+	if n < 0 {
+		return -1
+	}
+	return 1
 }
 
 // passed says which bytes [from, to) a reader whose window is fully open has left behind; from == to for none yet.
-func (r *readahead) passed() (from, to int64) {
-	if r.window == 0 || r.window < r.max {
+func (r *readahead) passed(most int64) (from, to int64) {
+	if r.how != forward || r.window < most {
 		r.behind = r.next
 		return 0, 0
 	}
@@ -109,7 +295,7 @@ func (r *readahead) passed() (from, to int64) {
 }
 
 // sequential says whether the reader is believed to go on reading on end.
-func (r *readahead) sequential() bool { return r.window > 0 }
+func (r *readahead) sequential() bool { return r.how == forward && r.window > 0 }
 
 // pieces cuts [from, to) at multiples of pieceBytes: one GET each.
 func pieces(from, to int64) []Range {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"pailfs/cache"
@@ -56,7 +57,9 @@ func (s *Files) recovered(p journal.Pending, spool *journal.Spool) *File {
 	f.mu.refs, f.mu.pins = 0, 1
 	f.mu.recovered, f.mu.kept, f.mu.spool = true, true, spool
 	f.mu.since, f.mu.mtime = p.Time, p.Time
-	f.mu.headers = &headers
+	if !reflect.DeepEqual(headers, s3client.Headers{}) {
+		f.mu.headers = &headers
+	}
 	f.mu.layout = layout{size: p.Size}
 	for _, r := range p.Dirty {
 		f.mu.layout.local = f.mu.layout.local.add(r.Off, r.Len)

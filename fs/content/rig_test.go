@@ -38,6 +38,7 @@ type rig struct {
 	journal *journal.Journal
 	up      *upload.Uploader
 	files   *Files
+	fetch   func(ctx context.Context, off int64) error // runs before a fetch of the blocks; nil for none
 
 	mu struct {
 		sync.Mutex
@@ -85,6 +86,11 @@ func (r *rig) start(dir string, change ...func(*Options)) {
 	r.mu.now = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	r.blocks = cache.NewBlocks(cache.BlocksOptions{MemoryBytes: 64 * mib, BlockBytes: 4 * kib, MaxFetchBytes: 8 * mib,
 		Fetch: func(ctx context.Context, v cache.Version, off, n int64) (io.ReadCloser, error) {
+			if r.fetch != nil {
+				if err := r.fetch(ctx, off); err != nil {
+					return nil, err
+				}
+			}
 			body, _, err := r.fault.Get(ctx, s3client.GetRequest{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Offset: off, Length: n})
 			return body, err
 		}})
@@ -115,10 +121,10 @@ func (r *rig) later(d time.Duration) {
 	r.mu.now = r.mu.now.Add(d)
 }
 
-func (r *rig) headers(ID, bool) s3client.Headers {
+func (r *rig) headers(context.Context, ID, bool) (s3client.Headers, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return s3client.Headers{Meta: r.mu.headers}
+	return s3client.Headers{Meta: r.mu.headers}, nil
 }
 
 func (r *rig) setHeaders(m map[string]string) {

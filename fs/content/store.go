@@ -45,7 +45,9 @@ type Options struct {
 	// Headers are the attributes that travel with an upload of id, asked for when an upload begins and again at the
 	// commit. streaming: the upload runs while the file is being written, so what changes with each write (times) had
 	// better be left out.
-	Headers func(id ID, streaming bool) s3client.Headers
+	Headers func(ctx context.Context, id ID, streaming bool) (s3client.Headers, error)
+	// Outdated, where it is not nil, is told of a version that a read has found gone from the store.
+	Outdated func(cache.Version)
 	// Stored is called after each commit, before Sync returns, without a lock held. The Object has Size, ETag, Modified
 	// (where the store said it) and Headers as sent.
 	Stored func(ID, s3client.Object)
@@ -55,6 +57,8 @@ type Options struct {
 	Host       string       // stands in the names of conflict copies
 	// Readahead is the largest window of a sequential reader in bytes: 0 means 96 MiB, negative turns readahead off.
 	Readahead int64
+	// ReadaheadTotal bounds the windows of all sequential readers together, in bytes; they share it evenly. 0: no bound.
+	ReadaheadTotal int64
 	// StreamBytes is how much of a file being streamed may be on its way before a write waits: 0 means 256 MiB.
 	StreamBytes int64
 	Now         func() time.Time // nil: time.Now
@@ -62,7 +66,7 @@ type Options struct {
 
 func (o Options) withDefaults() Options {
 	if o.Headers == nil {
-		o.Headers = func(ID, bool) s3client.Headers { return s3client.Headers{} }
+		o.Headers = func(context.Context, ID, bool) (s3client.Headers, error) { return s3client.Headers{}, nil }
 	}
 	if o.Stored == nil {
 		o.Stored = func(ID, s3client.Object) {}
@@ -88,8 +92,9 @@ func (o Options) withDefaults() Options {
 // Files are the open and the unsaved files of a mount, one File an ID. Safe for concurrent use. It lives from New to
 // Close.
 type Files struct {
-	o    Options
-	bufs sync.Pool // *[]byte of bufBytes, for reads that cannot be served from cached blocks
+	o       Options
+	bufs    sync.Pool // *[]byte of bufBytes, for reads that cannot be served from cached blocks
+	readers readers
 
 	mu struct {
 		sync.Mutex
@@ -188,7 +193,7 @@ func (s *Files) drop(f *File, off func()) {
 	}()
 	if forgotten {
 		if v := f.Stat().Version; v.ETag != "" {
-			s.o.Blocks.CancelPrefetch(v) // nobody is left who would read it
+			s.o.Blocks.CancelPrefetch(v, 0, v.Size) // nobody is left who would read it
 		}
 	}
 	s.discard(f, spool)

@@ -75,7 +75,7 @@ func (f *File) keepAtClose(ctx context.Context) error {
 	if reason == nil {
 		reason = ctx.Err()
 	}
-	if err := f.keep(reason); err != nil {
+	if err := f.keep(ctx, reason); err != nil {
 		return fmt.Errorf("%s is neither stored nor kept: %w", u.ID, errors.Join(err, reason))
 	}
 	return fmt.Errorf("%s is not stored, %d bytes are kept in the journal: %w", u.ID, u.Bytes, reason)

@@ -55,7 +55,7 @@ func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64
 			f.mu.front = off + int64(n)
 		}
 	})
-	f.streamed(r)
+	f.streamed(ctx, r)
 	if err != nil {
 		return off, n, fmt.Errorf("write %s: %w", f.ID(), err)
 	}
@@ -142,7 +142,7 @@ func (f *File) Allocate(ctx context.Context, off, length int64, keepSize, punch,
 	defer f.give()
 	size := f.Stat().Size
 	if punch || zero {
-		if err := f.zeroTurn(off, min(length, size-off)); err != nil {
+		if err := f.zeroTurn(ctx, off, min(length, size-off)); err != nil {
 			return err
 		}
 	}
@@ -153,7 +153,7 @@ func (f *File) Allocate(ctx context.Context, off, length int64, keepSize, punch,
 }
 
 // zeroTurn makes bytes inside the file zeros: a hole in the spool that counts as written.
-func (f *File) zeroTurn(off, n int64) error {
+func (f *File) zeroTurn(ctx context.Context, off, n int64) error {
 	if n <= 0 {
 		return nil
 	}
@@ -168,7 +168,7 @@ func (f *File) zeroTurn(off, n int64) error {
 		return fmt.Errorf("zero a range of %s: %w", f.ID(), err)
 	}
 	f.end(r, func() { f.mu.layout.wrote(off, n) })
-	f.streamed(r)
+	f.streamed(ctx, r)
 	return nil
 }
 
@@ -193,10 +193,10 @@ func (f *File) currentStream() *streaming {
 
 // streamed tells the running upload what was written, and starts one when a new file written from its beginning outgrows
 // a single PUT. The caller has the turn.
-func (f *File) streamed(r Range) {
+func (f *File) streamed(ctx context.Context, r Range) {
 	st := f.currentStream()
 	if st == nil {
-		if st = f.startStream(); st == nil {
+		if st = f.startStream(ctx); st == nil {
 			return
 		}
 	}
@@ -226,7 +226,7 @@ func (f *File) seal(st *streaming) {
 
 // startStream begins an upload if the file is one to stream: nothing of it is in the store, and it was written without a
 // gap from its beginning past what one PUT carries.
-func (f *File) startStream() *streaming {
+func (f *File) startStream(ctx context.Context) *streaming {
 	u := f.files.o.Uploader
 	f.mu.Lock()
 	id, l := f.mu.id, &f.mu.layout
@@ -236,7 +236,11 @@ func (f *File) startStream() *streaming {
 	if !fits || spool == nil {
 		return nil
 	}
-	st := &streaming{id: id, Stream: u.NewStream(id.Bucket, id.Key, f.headersFor(id, true), spoolSource{spool})}
+	headers, err := f.headersFor(ctx, id, true)
+	if err != nil {
+		return nil // the commit asks again, and reports it
+	}
+	st := &streaming{id: id, Stream: u.NewStream(id.Bucket, id.Key, headers, spoolSource{spool})}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.stream = st

@@ -1,26 +1,38 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"pailfs/s3client"
 )
 
-// askBuckets lists the account's buckets, remembers them, and returns them as entries in name order.
-func (t *Tree) askBuckets(ctx context.Context) ([]Entry, error) {
+// buckets is the account's list and when it was asked for.
+type buckets struct {
+	all   []s3client.Bucket
+	asked time.Time
+}
+
+// askBuckets lists the account's buckets, remembers them, and returns them as entries in name order. stale is true
+// instead when the store does not answer and an older list is known.
+func (t *Tree) askBuckets(ctx context.Context, known bool) (out []Entry, stale bool, err error) {
 	t.mu.Lock()
 	listing := t.entries.Begin("")
 	t.mu.Unlock()
-	asked := t.o.Now()
-	buckets, err := t.o.Store.Buckets(ctx)
-	if err != nil {
-		return nil, err
+	got, stale, err := orStale(ctx, t, &t.roots, "", known, func(ctx context.Context) (buckets, error) {
+		asked := t.o.Now()
+		all, err := t.o.Store.Buckets(ctx)
+		return buckets{all, asked}, err
+	})
+	if stale || err != nil {
+		return nil, stale, err
 	}
-	there := make(map[string]bool, len(buckets))
+	there := make(map[string]bool, len(got.all))
 	l := lister{t: t}
-	for _, b := range buckets {
+	for _, b := range got.all {
 		if !bucketShown(b.Name) || there[b.Name] {
 			continue
 		}
@@ -28,21 +40,24 @@ func (t *Tree) askBuckets(ctx context.Context) ([]Entry, error) {
 		l.held = append(l.held, candidate{b.Name, shown{prefix: true}})
 	}
 	sortCandidates(l.held)
-	l.asked = asked
+	l.asked = got.asked
 	t.mu.Lock()
 	l.ours = t.mu.overlay.names("")
 	t.mu.Unlock()
-	out := l.merge(l.held, l.ours)
+	out = l.merge(l.held, l.ours)
 	for _, e := range out {
 		listing.Add(e.Path, e)
 	}
 	listing.Done()
-	return out, nil
+	return out, false, nil
 }
 
 // listBuckets yields the account's buckets.
 func (t *Tree) listBuckets(ctx context.Context, yield func(Entry, error) bool) error {
-	es, err := t.askBuckets(ctx)
+	es, stale, err := t.askBuckets(ctx, t.wasListed(""))
+	if stale {
+		return t.listStale("", "", cmp.Or(err, errLate), yield)
+	}
 	if err != nil {
 		return err
 	}
@@ -56,7 +71,7 @@ func (t *Tree) listBuckets(ctx context.Context, yield func(Entry, error) bool) e
 
 // askBucket finds a bucket out by the account's list; where that may not be read, by a HEAD of the bucket.
 func (t *Tree) askBucket(ctx context.Context, path string) (Entry, error) {
-	es, err := t.askBuckets(ctx)
+	es, _, err := t.askBuckets(ctx, false)
 	if errors.Is(err, s3client.Denied) || errors.Is(err, s3client.Unsupported) {
 		return t.headBucket(ctx, path)
 	}
@@ -120,7 +135,7 @@ func (t *Tree) makeBucket(ctx context.Context, path string) (Entry, error) {
 // bucket, so these make it ErrBusy.
 func (t *Tree) removeBucket(ctx context.Context, path string) error {
 	fail := func(err error) error { return fmt.Errorf("remove bucket %s: %w", path, err) }
-	e, err := t.lookup(ctx, path, false)
+	e, err := t.lookup(ctx, path, manner{})
 	if err != nil {
 		return fail(err)
 	}

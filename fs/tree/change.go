@@ -7,17 +7,12 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"pailfs/s3client"
 )
 
-const (
-	// headersFor is how long Headers may ask the store for the headers of an object that it does not remember.
-	headersFor = 30 * time.Second
-	// maxTarget is the longest target of a symbolic link (PATH_MAX).
-	maxTarget = 4096
-)
+// maxTarget is the longest target of a symbolic link (PATH_MAX).
+const maxTarget = 4096
 
 // Create makes a file that is not stored yet: no request. It stays Pending until Stored, Unlink or Discard. The caller
 // knows that the name is free.
@@ -86,7 +81,7 @@ func (t *Tree) changeLocked(path string, c *change) {
 
 // absent makes sure that a name is free, with a request only when it is not known.
 func (t *Tree) absent(ctx context.Context, what, path string) error {
-	_, err := t.lookup(ctx, path, false)
+	_, err := t.lookup(ctx, path, manner{})
 	switch {
 	case err == nil:
 		return fmt.Errorf("%s %s: %w", what, path, ErrExists)
@@ -251,7 +246,7 @@ func (t *Tree) Unlink(ctx context.Context, path string) error {
 	if t.o.ReadOnly {
 		return fmt.Errorf("unlink %s: %w", path, ErrReadOnly)
 	}
-	e, err := t.lookup(ctx, path, false)
+	e, err := t.lookup(ctx, path, manner{})
 	if err != nil {
 		return fmt.Errorf("unlink: %w", err)
 	}
@@ -340,7 +335,7 @@ func (t *Tree) Rmdir(ctx context.Context, path string) error {
 	if t.space.top(path) {
 		return t.removeBucket(ctx, path)
 	}
-	e, err := t.lookup(ctx, path, false)
+	e, err := t.lookup(ctx, path, manner{})
 	if err != nil {
 		return fmt.Errorf("remove directory: %w", err)
 	}

@@ -9,17 +9,24 @@ import (
 )
 
 // complete adds an entry's attributes: a HEAD once a version.
-func (t *Tree) complete(ctx context.Context, e Entry) (Entry, error) {
+func (t *Tree) complete(ctx context.Context, e Entry, m manner) (Entry, error) {
 	path := e.Path
-	e, err := t.heads.do(ctx, path, func(ctx context.Context) (Entry, error) {
+	old, known := Entry{}, false
+	if m.stale {
+		old, known = t.lastAttributes(e)
+	}
+	e, stale, err := orStale(ctx, t, &t.heads, path, known, func(ctx context.Context) (Entry, error) {
 		if known, state := t.Known(path); state == Found && known.Full && known.ETag == e.ETag {
 			return known, nil // another asker was quicker
 		}
 		if e.IsDir() {
 			return t.completeDir(ctx, e)
 		}
-		return t.completeFile(ctx, e)
+		return t.completeFile(ctx, e, m)
 	})
+	if stale {
+		e, err = old, nil
+	}
 	if err != nil {
 		return Entry{}, fmt.Errorf("look up %s: %w", path, err)
 	}
@@ -30,9 +37,45 @@ func (t *Tree) complete(ctx context.Context, e Entry) (Entry, error) {
 	return e, nil
 }
 
-func (t *Tree) completeFile(ctx context.Context, e Entry) (Entry, error) {
+// lastAttributes is an entry with the attributes that were known of it last, if any were.
+func (t *Tree) lastAttributes(e Entry) (Entry, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key, v := e.Key, version{e.ETag, e.Modified, e.Size}
+	if e.IsDir() {
+		d, ok := t.mu.dirs.Peek(e.Path)
+		if !ok || d.checked.IsZero() {
+			return e, false
+		}
+		if d.marker == nil {
+			e.Full, e.Stale = true, true
+			return e, true
+		}
+		key, v = dirKey(key), *d.marker
+	}
+	r := t.recallLocked(e.Bucket, key, v)
+	if r == nil {
+		return e, false
+	}
+	e.Modified, e.Mtime, e.Ctime, e.Atime = v.modified, v.modified, v.modified, v.modified
+	t.apply(&e, key, r)
+	e.Stale = true
+	return e, true
+}
+
+func (t *Tree) completeFile(ctx context.Context, e Entry, m manner) (Entry, error) {
 	asked := t.o.Now()
-	o, err := t.o.Store.Head(ctx, e.Bucket, e.Key)
+	o, ok, err := s3client.Object{}, false, error(nil)
+	if m.cheap && t.o.Attributes != nil && e.Mode&typeMask == typeRegular {
+		if o, ok, err = t.askCheaply(ctx, e); !ok {
+			if full, ok := t.learned(e); ok {
+				return full, nil
+			}
+		}
+	}
+	if !ok {
+		o, err = t.o.Store.Head(ctx, e.Bucket, e.Key)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if errors.Is(err, s3client.NotFound) { // a listing showed it: deleted since
@@ -70,6 +113,19 @@ func (t *Tree) completeFile(ctx context.Context, e Entry) (Entry, error) {
 	full.Full = true
 	t.recordAskedLocked(e.Path, full, true)
 	return full, nil
+}
+
+// askCheaply lets Options.Attributes read an object's attributes; ok is false when the store's HEAD is to be asked.
+func (t *Tree) askCheaply(ctx context.Context, e Entry) (o s3client.Object, ok bool, err error) {
+	sent := t.o.Now()
+	o, err = t.o.Attributes(ctx, e)
+	if err != nil || o.Headers != nil {
+		t.absence.note(sent, err)
+	}
+	if errors.Is(err, s3client.Changed) {
+		return o, false, nil
+	}
+	return o, err != nil || o.Headers != nil, err
 }
 
 // fillLocked gives a change the attributes of its object.

@@ -26,6 +26,8 @@ var (
 	ErrName = fmt.Errorf("%w: the name cannot be stored", ErrInvalid)
 	// ErrCross says that the store cannot do a rename in one step and that the caller shall copy (EXDEV).
 	ErrCross = errors.New("cannot be renamed in place")
+	// ErrStale comes with an ErrNotFound that is older than the TTL: the store does not answer.
+	ErrStale = errors.New("last known so, the store does not answer")
 )
 
 // The type bits of a mode (S_IFMT and its values), as every Unix stores them.
@@ -59,10 +61,18 @@ type Options struct {
 	FileMode, DirMode uint32
 	// Copy copies an object of any size inside the store and has verified it when it returns. Headers nil keeps the
 	// source's. Nil means the store's Copy.
-	Copy     func(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error)
-	Now      func() time.Time
-	Log      *slog.Logger
-	ReadOnly bool
+	Copy func(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error)
+	// Attributes reads an object's headers where a Lookup needs its attributes, with the size, ETag and time they came
+	// with: the store's Head (nil), or a GET that brings some of its bytes too. An Object without Headers says that
+	// whoever carried out the GET has told it to Learn. The store's Head is asked when that did not happen, and after
+	// s3client.Changed.
+	Attributes func(ctx context.Context, e Entry) (s3client.Object, error)
+	// StaleAfter is how long a Lookup or List waits for the store when it could answer from what was known longer than
+	// the TTL ago; default three seconds; negative: for as long as it takes, and such answers are never given.
+	StaleAfter time.Duration
+	Now        func() time.Time
+	Log        *slog.Logger
+	ReadOnly   bool
 }
 
 // Entry is what is known of one name.
@@ -87,6 +97,8 @@ type Entry struct {
 	Modified time.Time
 	// Seen is when the store (or a change made here) last said so.
 	Seen time.Time
+	// Stale: this was known longer than the TTL ago, and the store does not answer.
+	Stale bool
 }
 
 // IsDir says whether the entry is a directory.

@@ -50,7 +50,9 @@ type lister struct {
 	ours        []string        // names the overlay has something to say of, sorted, not yet passed
 	ruledOut    map[string]bool // possible later directories that have been asked for
 	passed      string          // the last name that was merged; "" none
+	known       bool            // a listing from before can take over when the store does not answer
 	any         bool            // something was there
+	unsure      []string        // directories by what was put below them alone, which listings do not show any more
 	asked       time.Time       // when the latest page was asked for
 	listing     *cache.Listing[Entry]
 	added, most int // to listing
@@ -98,7 +100,11 @@ func (t *Tree) list(ctx context.Context, path string, yield func(Entry, error) b
 		}
 	}
 	l := t.newLister(path)
+	l.known = t.wasListed(path)
 	err := l.run(ctx, func(e Entry) bool { return yield(e, nil) })
+	if (errors.Is(err, errLate) || silent(err)) && l.known {
+		err = t.listStale(path, l.passed, err, yield)
+	}
 	if errors.Is(err, errStopped) {
 		return nil
 	}
@@ -106,6 +112,31 @@ func (t *Tree) list(ctx context.Context, path string, yield func(Entry, error) b
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	return err
+}
+
+// listStale yields what was in a directory when it was last listed to its end, behind a name; cause is why.
+func (t *Tree) listStale(path, after string, cause error, yield func(Entry, error) bool) error {
+	all, ok := t.entries.All(path)
+	if !ok { // forgotten since
+		return cause
+	}
+	for _, n := range all {
+		if n.Name <= after {
+			continue
+		}
+		e := n.Entry
+		e.Seen, e.Stale = n.Seen, !t.fresh(n.Seen)
+		if !yield(e, nil) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// wasListed says whether a directory has ever been listed to its end and is still known so.
+func (t *Tree) wasListed(path string) bool {
+	_, ok := t.entries.Complete(path)
+	return ok
 }
 
 // listed is a directory that was listed to its end within the TTL.
@@ -130,13 +161,19 @@ func (t *Tree) newLister(path string) *lister {
 	bucket, key, _ := t.space.locate(path)
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.mu.overlay.sweep(t.o.Now()) // here: what it forgets would make the listing void
 	return &lister{t: t, path: path, bucket: bucket, prefix: dirKey(key), ours: t.mu.overlay.names(path),
 		ruledOut: make(map[string]bool), listing: t.entries.Begin(path), most: max(t.o.MaxEntries/2, 1)}
 }
 
+// errLate says that the store has not answered in time, and that an older listing is to be used. The listing that goes on
+// without its listener is one page.
+var errLate = fmt.Errorf("list: %w", ErrStale)
+
 // fetch reads the page behind a key; those who list the same directory at the same time share it.
 func (l *lister) fetch(ctx context.Context, after string) (page, error) {
-	return l.t.pages.do(ctx, l.bucket+"\x00"+l.prefix+"\x00"+after, func(ctx context.Context) (page, error) {
+	key := l.bucket + "\x00" + l.prefix + "\x00" + after
+	p, stale, err := orStale(ctx, l.t, &l.t.pages, key, l.known, func(ctx context.Context) (page, error) {
 		asked := l.t.o.Now()
 		p, err := l.t.o.Store.List(ctx, s3client.ListRequest{Bucket: l.bucket, Prefix: l.prefix, Delimiter: "/", After: after})
 		for i := range p.Objects { // here: the page is shared
@@ -144,6 +181,10 @@ func (l *lister) fetch(ctx context.Context, after string) (page, error) {
 		}
 		return page{p, asked}, err
 	})
+	if stale && err == nil {
+		err = errLate
+	}
+	return p, err
 }
 
 // fetched is a page or why there is none.
@@ -213,6 +254,9 @@ func (l *lister) end() error {
 	if l.listing != nil {
 		l.listing.Done()
 		l.t.dirLocked(l.path).names = l.added
+		for _, name := range l.unsure { // whoever asks for one of these is told by a HEAD
+			l.t.entries.ForgetName(l.path, name)
+		}
 	}
 	return nil
 }
@@ -368,10 +412,16 @@ func (l *lister) merge(listed []candidate, ours []string) []Entry {
 			ours = ours[1:]
 		}
 		l.passed = c.name
-		e, found, _ := l.t.mergeLocked(join(l.path, c.name), c.shown, l.asked)
+		path := join(l.path, c.name)
+		e, found, _ := l.t.mergeLocked(path, c.shown, l.asked)
 		if found {
 			l.any = true
 			out = append(out, e)
+			if !c.prefix && e.IsDir() {
+				if _, doubtful := l.t.doubtfulLocked(path); doubtful != nil {
+					l.unsure = append(l.unsure, c.name)
+				}
+			}
 		}
 	}
 	return out

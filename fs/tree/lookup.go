@@ -19,19 +19,29 @@ const (
 	bigFor = time.Minute
 )
 
+// manner is how a path is looked up.
+type manner struct {
+	full  bool // with the attributes
+	stale bool // what was known before is good enough while the store does not answer
+	cheap bool // by Options.Attributes
+}
+
 // Lookup is what a path is, as of at most the TTL ago, with its attributes if the mount shows them (Options.Full).
 // ErrNotFound when there is nothing; any error of the store is that error.
+//
+// While the store does not answer it is what the path was when that was last known: the Entry is Stale, or the
+// ErrNotFound is an ErrStale too. What was not known then is the store's error.
 func (t *Tree) Lookup(ctx context.Context, path string) (Entry, error) {
-	return t.lookup(ctx, path, t.o.Full)
+	return t.lookup(ctx, path, manner{full: t.o.Full, stale: true, cheap: true})
 }
 
-// Complete is Lookup with the attributes whatever the mount shows: before an existing file is opened for writing, so
-// that its headers are known when it is stored again.
+// Complete is Lookup with the attributes whatever the mount shows, and never Stale: before an existing file is opened
+// for writing, so that its headers are known when it is stored again.
 func (t *Tree) Complete(ctx context.Context, path string) (Entry, error) {
-	return t.lookup(ctx, path, true)
+	return t.lookup(ctx, path, manner{full: true})
 }
 
-func (t *Tree) lookup(ctx context.Context, path string, full bool) (Entry, error) {
+func (t *Tree) lookup(ctx context.Context, path string, m manner) (Entry, error) {
 	if _, _, err := t.space.locate(path); err != nil {
 		if errors.Is(err, ErrName) { // no key and no bucket can have it
 			err = fmt.Errorf("%w: %w", ErrNotFound, err)
@@ -41,22 +51,43 @@ func (t *Tree) lookup(ctx context.Context, path string, full bool) (Entry, error
 	e, state := t.Known(path)
 	if state == Unknown {
 		var err error
-		if e, err = t.asks.do(ctx, path, func(ctx context.Context) (Entry, error) { return t.ask(ctx, path) }); err != nil &&
-			!errors.Is(err, ErrNotFound) {
+		if e, state, err = t.find(ctx, path, m); err != nil {
 			return Entry{}, t.storeErr("look up", path, err)
 		}
-		if state = Found; err != nil {
-			state = Absent
-		}
-		e, state = t.changedSince(path, e, state)
 	}
-	if state == Absent {
+	switch {
+	case state == Absent && e.Stale:
+		return Entry{}, fmt.Errorf("look up %s: %w (%w)", path, ErrNotFound, ErrStale)
+	case state == Absent:
 		return Entry{}, fmt.Errorf("look up %s: %w", path, ErrNotFound)
-	}
-	if e.Full || !full || t.space.top(path) {
+	case e.Full || !m.full || t.space.top(path):
 		return e, nil
 	}
-	return t.complete(ctx, e)
+	return t.complete(ctx, e, m)
+}
+
+// find asks the store for a path, or for want of an answer the memory.
+func (t *Tree) find(ctx context.Context, path string, m manner) (Entry, State, error) {
+	ask := func(ctx context.Context) (Entry, error) { return t.ask(ctx, path) }
+	_, was := t.lastKnown(path)
+	e, stale, err := orStale(ctx, t, &t.asks, path, m.stale && was != Unknown, ask)
+	if stale {
+		if e, state := t.lastKnown(path); state != Unknown {
+			return e, state, nil
+		}
+		if err == nil { // it was forgotten meanwhile
+			e, err = t.asks.do(ctx, path, ask)
+		}
+	}
+	state := Found
+	switch {
+	case errors.Is(err, ErrNotFound):
+		state = Absent
+	case err != nil:
+		return Entry{}, Unknown, err
+	}
+	e, state = t.changedSince(path, e, state)
+	return e, state, nil
 }
 
 // changedSince corrects a shared answer by a change made here after it was formed.

@@ -34,6 +34,8 @@ type model struct {
 	lag    time.Duration
 	nodes  map[string]*node
 	serial int
+	// answers are those to GETs of all times, of which the tree learns late.
+	answers []s3client.Object
 }
 
 func (m *model) universe() (paths []string) {
@@ -350,8 +352,20 @@ func (m *model) compare(after string) {
 				m.Fatalf("after %s: list %s shows %+v, want %+v", after, dir, e, n)
 			}
 		}
-		if want := m.children(dir); !slices.Equal(got, want) {
+		want := m.children(dir)
+		if !slices.Equal(got, want) {
 			m.Fatalf("after %s: list %s shows %q, want %q", after, dir, got, want)
+		}
+		if _, known := r.tree.Between(join(dir, "a"), join(dir, "b")); !known {
+			continue
+		}
+		got = nil
+		for _, e := range r.tree.Following(join(dir, "!"), 9) {
+			_, name := split(e.Path)
+			got = append(got, name)
+		}
+		if !slices.Equal(got, want) {
+			m.Fatalf("after %s: in %s follows %q, want %q", after, dir, got, want)
 		}
 	}
 	r.tree.mu.Lock()
@@ -362,7 +376,7 @@ func (m *model) compare(after string) {
 }
 
 func (m *model) step() {
-	ops := []string{"create", "write", "chmod", "unlink", "mkdir", "rmdir", "rename", "discard", "time", "refresh"}
+	ops := []string{"create", "write", "chmod", "unlink", "mkdir", "rmdir", "rename", "discard", "time", "refresh", "get", "learn"}
 	if m.others {
 		ops = append(ops, "foreign put", "foreign remove")
 	}
@@ -397,6 +411,17 @@ func (m *model) step() {
 		m.r.clock.add(rapid.SampledFrom([]time.Duration{time.Millisecond, 700 * time.Millisecond, 3 * time.Second, 40 * time.Second, 11 * time.Minute}).Draw(m.T, "time"))
 	case "refresh":
 		m.r.tree.Refresh(rapid.SampledFrom([]string{"", p}).Draw(m.T, "refresh"))
+	case "get":
+		if body, o, err := m.r.mem.Get(m.r.ctx, s3client.GetRequest{Bucket: bkt, Key: p}); err == nil {
+			m.expect("close", body.Close(), nil)
+			m.answers = append(m.answers, o)
+			m.r.tree.Learn(bkt, p, o)
+		}
+	case "learn":
+		if len(m.answers) > 0 {
+			o := rapid.SampledFrom(m.answers).Draw(m.T, "answer")
+			m.r.tree.Learn(bkt, o.Key, o)
+		}
 	case "foreign put":
 		m.foreignPut(p)
 	case "foreign remove":
@@ -413,18 +438,21 @@ func (m *model) step() {
 func TestModel(t *testing.T) {
 	for _, lag := range []time.Duration{0, 5 * time.Second} {
 		for _, full := range []bool{true, false} {
-			for _, others := range []bool{false, true} {
-				t.Run(fmt.Sprintf("lag=%v,full=%v,others=%v", lag, full, others), func(t *testing.T) {
-					rapid.Check(t, func(rt *rapid.T) {
-						r := newRig(t, Options{Bucket: bkt, Full: full}, s3mem.WithListingLag(lag))
-						m := &model{T: rt, r: r, full: full, others: others, lag: lag, nodes: map[string]*node{}}
-						for range rapid.IntRange(1, 25).Draw(rt, "steps") {
-							m.step()
-						}
-						m.compare("all")
-					})
-				})
+			for _, ttl := range []time.Duration{time.Second, forEver} {
+				t.Run(fmt.Sprintf("lag=%v,full=%v,ttl=%v", lag, full, ttl), func(t *testing.T) { testModel(t, lag, full, false, ttl) })
 			}
+			t.Run(fmt.Sprintf("lag=%v,full=%v,others", lag, full), func(t *testing.T) { testModel(t, lag, full, true, time.Second) })
 		}
 	}
+}
+
+func testModel(t *testing.T, lag time.Duration, full, others bool, ttl time.Duration) {
+	rapid.Check(t, func(rt *rapid.T) {
+		r := newRig(t, Options{Bucket: bkt, Full: full, TTL: ttl}, s3mem.WithListingLag(lag))
+		m := &model{T: rt, r: r, full: full, others: others, lag: lag, nodes: map[string]*node{}}
+		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			m.step()
+		}
+		m.compare("all")
+	})
 }

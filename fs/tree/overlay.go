@@ -40,10 +40,6 @@ func versionOf(o *s3client.Object) version {
 	return version{etag: o.ETag, modified: o.Modified, size: o.Size}
 }
 
-func (v version) equal(w version) bool {
-	return v.etag == w.etag && v.size == w.size && v.modified.Equal(w.modified)
-}
-
 // change is one name as this mount made it. pending and unsaved ones are pinned: they stay until content stores or
 // discards them. The others stay until the store's listings agree, or for keepFor.
 //
@@ -67,6 +63,8 @@ type change struct {
 	// chained: an earlier change of the name had not been agreed to. Listings may then show the earlier states one after the
 	// other, so that one agreement proves little.
 	chained bool
+	// doubted: the last listing that could have borne it out did not, nor a HEAD since.
+	doubted bool
 	elem    *list.Element // in open, or in agreed when noted; nil when pinned
 	noted   bool
 }
@@ -78,6 +76,7 @@ func (c *change) live() bool   { return c.kind != gone }
 type shown struct {
 	obj    *s3client.Object
 	prefix bool
+	headed bool // the object is a HEAD's: listings need not show it yet
 }
 
 // verdict compares a change with a listing. keep: the change still describes the name. sure: no need to ask the
@@ -90,25 +89,37 @@ func (c *change) judge(s shown, asked, now time.Time) verdict {
 	if v.keep && v.sure && asked.After(c.checked) {
 		c.checked = asked
 	}
+	if asked.After(c.at) && asked.After(c.proven) {
+		c.doubted = !c.agrees(s)
+	}
 	return v
 }
 
 func (c *change) compare(s shown, asked, now time.Time) verdict {
 	if c.agrees(s) {
-		if c.agreed.IsZero() && !asked.Before(c.at) {
+		if c.agreed.IsZero() && !asked.Before(c.at) && !s.headed {
 			c.agreed = now
 		}
 		return verdict{keep: true, sure: true}
 	}
-	if s.obj != nil && !c.it.IsDir() && !s.prefix {
-		switch newer := s.obj.Modified.Compare(c.ver.modified); {
-		case c.ver.modified.IsZero():
-		case newer < 0 || c.kind == gone && c.ver.equal(versionOf(s.obj)):
+	if s.obj != nil && !c.it.IsDir() && !s.prefix && !c.ver.modified.IsZero() {
+		newer := s.obj.Modified.Compare(c.ver.modified)
+		switch {
+		case sameTime(s.obj.Modified, c.ver.modified):
+			if v, decided := c.compareSameTime(s.obj, asked); decided {
+				return v
+			}
+		case newer < 0:
 			return verdict{keep: true, sure: true} // the listing lags
-		case newer > 0 && c.kind == put:
+		case c.kind == put:
 			return verdict{keep: false, sure: true} // somebody wrote later
-		case newer > 0 && s.obj.Modified.After(c.at):
-			return verdict{}
+		}
+		switch {
+		case c.kind != gone || newer <= 0:
+		case s.obj.Modified.After(c.at):
+			return verdict{} // made anew, it seems
+		case !s.obj.Modified.Before(c.at.Truncate(time.Second)) && !c.decided(asked):
+			return verdict{keep: true} // perhaps, in the same second
 		}
 	}
 	if s.obj != nil && !s.prefix && c.it.IsDir() && c.kind == gone && !c.ver.modified.IsZero() &&
@@ -123,6 +134,22 @@ func (c *change) compare(s shown, asked, now time.Time) verdict {
 		return verdict{}
 	}
 	return verdict{keep: true, sure: now.Sub(c.trusted) < settle}
+}
+
+// compareSameTime compares a change with an object that a listing shows, of which the store's times cannot say whether
+// it is the older or the newer one. A HEAD can.
+func (c *change) compareSameTime(o *s3client.Object, asked time.Time) (v verdict, decided bool) {
+	if c.kind == gone {
+		was := o.ETag == c.ver.etag && o.Size == c.ver.size // what was deleted: the listing lags
+		return verdict{keep: true, sure: true}, was
+	}
+	return verdict{keep: true, sure: c.decided(asked)}, true
+}
+
+// decided says whether an object that a listing shows with the same time can only be an older one: the listing was asked
+// for before the change or before a HEAD bore that out, or a HEAD did so when the second was over.
+func (c *change) decided(asked time.Time) bool {
+	return asked.Before(c.at) || !asked.After(c.proven) || c.proven.Sub(c.at) >= time.Second
 }
 
 // agrees says whether the listing shows what the change made.
@@ -145,7 +172,10 @@ func (c *change) agrees(s shown) bool {
 
 // overlay holds the changes made here, by path. Not safe for concurrent use: the tree's lock guards it.
 type overlay struct {
-	max    int
+	max int
+	// forget is told of a doubted change that is dropped for its age or for want of room: what it said of the name must
+	// not be taken for the store's word.
+	forget func(p string)
 	byPath map[string]*change
 	// below counts, for each directory, the changes at or below each of its names.
 	below map[string]map[string]int
@@ -154,8 +184,8 @@ type overlay struct {
 	open, agreed list.List // paths, oldest first
 }
 
-func newOverlay(most int) *overlay {
-	return &overlay{max: most, byPath: make(map[string]*change), below: make(map[string]map[string]int), alive: make(map[string]int)}
+func newOverlay(most int, forget func(p string)) *overlay {
+	return &overlay{max: most, forget: forget, byPath: make(map[string]*change), below: make(map[string]map[string]int), alive: make(map[string]int)}
 }
 
 // get is the path's change, nil when there is none or it has had its time.
@@ -167,10 +197,10 @@ func (o *overlay) get(p string, now time.Time) *change {
 // sweep drops the changes that have had their time. Both lists are in the order in which that comes.
 func (o *overlay) sweep(now time.Time) {
 	for e := o.open.Front(); e != nil && now.Sub(o.byPath[e.Value.(string)].at) > keepFor; e = o.open.Front() {
-		o.drop(e.Value.(string))
+		o.retire(e.Value.(string))
 	}
 	for e := o.agreed.Front(); e != nil && now.Sub(o.byPath[e.Value.(string)].agreed) > settle; e = o.agreed.Front() {
-		o.drop(e.Value.(string))
+		o.retire(e.Value.(string))
 	}
 }
 
@@ -231,7 +261,16 @@ func (o *overlay) trim() {
 		if e == nil {
 			e = o.open.Front()
 		}
-		o.drop(e.Value.(string))
+		o.retire(e.Value.(string))
+	}
+}
+
+// retire drops a change that nobody has undone.
+func (o *overlay) retire(p string) {
+	doubted := o.byPath[p].doubted
+	o.drop(p)
+	if doubted {
+		o.forget(p)
 	}
 }
 

@@ -57,7 +57,7 @@ func (t *Tree) rename(ctx context.Context, from, to string, noReplace bool, move
 	case t.space.top(from) || t.space.top(to):
 		return ErrCross
 	}
-	src, err := t.Lookup(ctx, from)
+	src, err := t.lookup(ctx, from, manner{full: t.o.Full})
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func (t *Tree) rename(ctx context.Context, from, to string, noReplace bool, move
 
 // target looks at what a rename would replace, by the rules of rename(2); nil when there is nothing.
 func (t *Tree) target(ctx context.Context, src Entry, to string, noReplace bool) (*Entry, error) {
-	dst, err := t.Lookup(ctx, to)
+	dst, err := t.lookup(ctx, to, manner{full: t.o.Full})
 	if errors.Is(err, ErrNotFound) {
 		return nil, nil
 	}

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -179,88 +178,6 @@ func (t *Tree) foreignOf(bucket, key string) *s3client.Headers {
 		return r.foreign
 	}
 	return nil
-}
-
-// Headers are what must travel with an upload of a key: the attributes in s3fs's format, the content type, and all
-// that the object had besides. It makes a request only for an object whose headers are not remembered: one HEAD, within
-// headersFor; Complete before the first write spares it.
-func (t *Tree) Headers(bucket, key string) s3client.Headers {
-	path, ok := t.space.pathOf(bucket, key)
-	if !ok {
-		return s3client.Headers{}
-	}
-	e, foreign, known := t.headersKnown(path)
-	if known {
-		return buildHeaders(&e, foreign)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), headersFor)
-	defer cancel()
-	o, err := t.o.Store.Head(ctx, bucket, key)
-	if err != nil && !errors.Is(err, s3client.NotFound) {
-		t.o.Log.Warn("the headers of an object that is being overwritten are not known, defaults are stored",
-			"bucket", bucket, "key", key, "error", err)
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err != nil || o.Headers == nil {
-		return buildHeaders(&e, nil)
-	}
-	o.Bucket, o.Key = bucket, key
-	r := t.rememberLocked(bucket, key, &o)
-	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.live() {
-		t.fillLocked(c, r)
-		c.foreign, c.known = r.foreign, true
-		return buildHeaders(&c.it, r.foreign)
-	}
-	t.apply(&e, key, r)
-	return buildHeaders(&e, r.foreign)
-}
-
-// StreamHeaders are the Headers of an upload that runs while the file is being written: without the times, which change
-// with every write, unless somebody set them. The object's time is then the store's.
-func (t *Tree) StreamHeaders(bucket, key string) s3client.Headers {
-	h := t.Headers(bucket, key)
-	path, ok := t.space.pathOf(bucket, key)
-	if !ok {
-		return h
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.timesSet {
-		return h
-	}
-	for _, name := range []string{metaMtime, metaCtime, metaAtime} {
-		delete(h.Meta, name)
-	}
-	return h
-}
-
-// headersKnown is the entry and the foreign headers of a path; known is false when an object may have more.
-func (t *Tree) headersKnown(path string) (e Entry, foreign *s3client.Headers, known bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	at := path
-	if from, ok := t.mu.moving[path]; ok {
-		at = from
-	}
-	bucket, key, _ := t.space.locate(path)
-	if c := t.mu.overlay.get(at, t.o.Now()); c != nil && c.live() {
-		e = c.it
-		e.Bucket, e.Key, e.Path = bucket, key, path
-		return e, c.foreign, c.known
-	}
-	dir, name := split(at)
-	e, _, ok := t.entries.Get(dir, name)
-	if !ok {
-		e = t.newEntry(path, typeRegular|t.o.FileMode, Attr{UID: t.o.UID, GID: t.o.GID})
-		return e, nil, false
-	}
-	r := t.recallLocked(e.Bucket, e.Key, version{e.ETag, e.Modified, e.Size})
-	e.Bucket, e.Key, e.Path = bucket, key, path
-	if r == nil {
-		return e, nil, false
-	}
-	return e, r.foreign, true
 }
 
 // Written tells that a file's content was changed here: its times follow, and its entry stays as it is here until the

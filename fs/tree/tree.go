@@ -20,9 +20,12 @@ type Tree struct {
 	entries *cache.Entries[Entry] // by directory's path; what listings, HEADs and changes made here said
 	born    time.Time             // the times of directories that have none
 
-	asks  flights[Entry] // by path: lookups
-	pages flights[page]  // by bucket, prefix and position: pages of listings
-	heads flights[Entry] // by path: attributes
+	asks  flights[Entry]   // by path: lookups
+	pages flights[page]    // by bucket, prefix and position: pages of listings
+	heads flights[Entry]   // by path: attributes
+	roots flights[buckets] // the account's buckets
+
+	absence *absence
 
 	mu struct {
 		sync.Mutex
@@ -80,6 +83,9 @@ func New(o Options) *Tree {
 	if o.DirMode == 0 {
 		o.DirMode = 0o755
 	}
+	if o.StaleAfter == 0 {
+		o.StaleAfter = 3 * time.Second
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -89,12 +95,14 @@ func New(o Options) *Tree {
 	if o.Prefix != "" && o.Prefix[len(o.Prefix)-1] != '/' {
 		o.Prefix += "/"
 	}
-	t := &Tree{o: o, space: space{o.Bucket, o.Prefix}, born: o.Now()}
+	a := &absence{now: o.Now, log: o.Log}
+	o.Store = &observed{o.Store, a}
+	t := &Tree{o: o, space: space{o.Bucket, o.Prefix}, born: o.Now(), absence: a}
 	if o.Copy == nil {
 		t.o.Copy = t.copyOnce
 	}
 	t.entries = cache.NewEntries[Entry](o.MaxEntries, o.Now)
-	t.mu.overlay = newOverlay(o.MaxEntries)
+	t.mu.overlay = newOverlay(o.MaxEntries, func(p string) { t.entries.ForgetName(split(p)) })
 	t.mu.versions = newLRU[*remembered](o.MaxEntries)
 	t.mu.dirs = newLRU[*directory](o.MaxEntries)
 	t.mu.moving = make(map[string]string)
@@ -112,9 +120,10 @@ func newLRU[V any](most int) *simplelru.LRU[string, V] {
 
 // Close waits for requests whose callers have left; these are cancelled.
 func (t *Tree) Close() {
-	t.asks.wait()
-	t.heads.wait()
-	t.pages.wait()
+	t.asks.close()
+	t.heads.close()
+	t.pages.close()
+	t.roots.close()
 }
 
 // Locate is the bucket and key of a path; Key has no slash at its end. No request.
@@ -160,11 +169,17 @@ func (t *Tree) hideLocked(bucket, key, why string) {
 	}
 }
 
-// Refresh forgets what is cached of a path and below it. Changes made here stay until the listings agree.
+// Refresh forgets what is cached of a path and below it, so that the next look at a name asks the store. Changes made
+// here stay until the listings agree.
 func (t *Tree) Refresh(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forgetTreeLocked(path)
+	ask := func(_ string, c *change) { c.checked, c.trusted = time.Time{}, time.Time{} }
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
+		ask(path, c)
+	}
+	t.mu.overlay.under(path, ask)
 	if path != "" {
 		t.entries.ForgetName(split(path))
 	}
@@ -228,14 +243,19 @@ func (t *Tree) recallLocked(bucket, key string, v version) *remembered {
 	if r.ver.modified.IsZero() { // sent from here, and the answer had no time: the first listing names it
 		r.ver.modified = v.modified
 	}
-	// A change of attributes alone gives the same ETag with a later time. Answers to writes carry whole seconds.
-	if r.ver.modified.Sub(v.modified).Abs() >= time.Second && !v.modified.IsZero() {
-		return nil
-	}
-	if !r.ver.modified.Equal(v.modified) && r.ver.modified.Nanosecond() != 0 && v.modified.Nanosecond() != 0 {
+	// A change of attributes alone gives the same ETag with a later time.
+	if !v.modified.IsZero() && !sameTime(r.ver.modified, v.modified) {
 		return nil
 	}
 	return r
+}
+
+// sameTime says whether two of the store's times can be one: headers carry whole seconds, listings may have fractions.
+func sameTime(a, b time.Time) bool {
+	if a.Nanosecond() != 0 && b.Nanosecond() != 0 {
+		return a.Equal(b)
+	}
+	return a.Sub(b).Abs() < time.Second
 }
 
 // fileEntryLocked is the entry of an object. Its attributes are known if they are remembered.
@@ -362,51 +382,4 @@ func (t *Tree) changedLocked(path string, c *change, sure bool) (e Entry, found,
 		return t.dirEntryLocked(path), true, true
 	}
 	return Entry{}, false, sure
-}
-
-// Known is what is known of a path without a request: found or absent as of less than the TTL ago, or by a change made
-// here. The attributes are complete if Entry.Full.
-func (t *Tree) Known(path string) (Entry, State) {
-	if _, _, err := t.space.locate(path); err != nil {
-		return Entry{}, Unknown
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.knownLocked(path)
-}
-
-func (t *Tree) knownLocked(path string) (Entry, State) {
-	if path == "" {
-		e := t.plainDir("")
-		e.Full = true
-		return e, Found
-	}
-	dir, name := split(path)
-	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
-		if !c.pinned() && !t.fresh(c.checked) {
-			return Entry{}, Unknown
-		}
-		if e, found, _ := t.changedLocked(path, c, true); found {
-			return e, Found
-		}
-		return Entry{}, Absent
-	}
-	if e, seen, ok := t.entries.Get(dir, name); ok {
-		if !t.fresh(seen) {
-			return Entry{}, Unknown
-		}
-		e.Seen = seen
-		return e, Found
-	}
-	seen, absent := t.entries.IsAbsent(dir, name)
-	if !absent {
-		seen, absent = t.entries.Complete(dir)
-	}
-	switch {
-	case !absent || !t.fresh(seen):
-		return Entry{}, Unknown
-	case t.mu.overlay.living(path):
-		return t.dirEntryLocked(path), Found
-	}
-	return Entry{}, Absent
 }

@@ -37,19 +37,28 @@ func (c *clock) add(d time.Duration) {
 // rig is a tree on a store in memory, with a clock that stands still and faults to order.
 type rig struct {
 	*testing.T
-	ctx   context.Context
-	mem   *s3mem.Store
-	fault *s3fault.Store
-	clock *clock
-	tree  *Tree
-	last  s3mem.Counts
+	ctx    context.Context
+	mem    *s3mem.Store
+	fault  *s3fault.Store
+	clock  *clock
+	tree   *Tree
+	last   s3mem.Counts
+	called int64 // of calls
 }
 
 func newRig(t *testing.T, o Options, opts ...s3mem.Option) *rig {
-	r := &rig{T: t, ctx: t.Context(), clock: &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
-	r.mem = s3mem.New(append([]s3mem.Option{s3mem.WithClock(r.clock.Now), s3mem.WithBuckets(bkt)}, opts...)...)
+	c := &clock{now: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
+	r := newRigAt(t, o, c.Now, opts...)
+	r.clock = c
+	return r
+}
+
+// newRigAt is a rig with another clock: that of a bubble.
+func newRigAt(t *testing.T, o Options, now func() time.Time, opts ...s3mem.Option) *rig {
+	r := &rig{T: t, ctx: t.Context()}
+	r.mem = s3mem.New(append([]s3mem.Option{s3mem.WithClock(now), s3mem.WithBuckets(bkt)}, opts...)...)
 	r.fault = s3fault.New(r.mem)
-	o.Store, o.Now = r.fault, r.clock.Now
+	o.Store, o.Now = r.fault, now
 	r.tree = New(o)
 	t.Cleanup(func() {
 		r.tree.Close()

@@ -21,7 +21,7 @@ func (t *Tree) resolve(ctx context.Context, path string, c *change, s *shown, ow
 		return err
 	}
 	if own && (obj != nil || !c.it.IsDir()) {
-		s.obj = obj
+		s.obj, s.headed = obj, true
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -33,13 +33,16 @@ func (t *Tree) resolve(ctx context.Context, path string, c *change, s *shown, ow
 		t.entries.ForgetName(split(path))
 		return nil
 	}
-	c.checked, c.trusted, c.proven = t.o.Now(), t.o.Now(), t.o.Now()
+	c.checked, c.trusted, c.proven, c.doubted = t.o.Now(), t.o.Now(), t.o.Now(), false
 	return nil
 }
 
 // doubtfulLocked is a change that keeps a directory alive which listings do not show, if no other change below it is
 // beyond doubt: pinned, agreed to, or borne out lately.
 func (t *Tree) doubtfulLocked(dir string) (path string, doubtful *change) {
+	if !t.mu.overlay.living(dir) || t.mu.overlay.byPath[dir] != nil {
+		return "", nil
+	}
 	now := t.o.Now()
 	certain := false
 	t.mu.overlay.under(dir, func(p string, c *change) {

@@ -55,7 +55,7 @@ func (u *Uploader) known(ctx context.Context, src s3client.Object, h *s3client.H
 	if src.ETag != "" && (!inParts || h != nil || src.Headers != nil) {
 		return src, nil
 	}
-	seen, err := u.o.Store.Head(ctx, src.Bucket, src.Key)
+	seen, err := u.o.Store.Head(s3client.Patient(ctx), src.Bucket, src.Key)
 	if err != nil {
 		return src, err
 	}
@@ -108,7 +108,7 @@ func (u *Uploader) copyParts(ctx context.Context, src s3client.Object, to target
 
 // look reads what a copy has made. ETags are not compared: on some stores a copy has the source's, on others its own.
 func (u *Uploader) look(ctx context.Context, op string, to target, size int64) (s3client.Object, error) {
-	seen, err := u.o.Store.Head(ctx, to.bucket, to.key)
+	seen, err := u.o.Store.Head(s3client.Patient(ctx), to.bucket, to.key)
 	switch {
 	case err != nil:
 		return seen, fmt.Errorf("look at the copy: %w", goneAfterwards(err))

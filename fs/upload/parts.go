@@ -150,7 +150,7 @@ func (u *Uploader) check(ctx context.Context, to target, obj s3client.Object, si
 	if !copied && obj.Size == size && !obj.Modified.IsZero() {
 		return obj, nil
 	}
-	seen, err := u.o.Store.Head(ctx, to.bucket, to.key)
+	seen, err := u.o.Store.Head(s3client.Patient(ctx), to.bucket, to.key)
 	switch {
 	case err != nil:
 		return s3client.Object{}, fmt.Errorf("look at the completed object: %w", goneAfterwards(err))

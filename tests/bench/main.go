@@ -1,12 +1,24 @@
-// Command bench measures how near a mount comes to what the store can give: it reads and writes one large object through
-// pailfs and, in turns with it, through a bare minio-go client with 16 parallel requests of 8 MiB.
+// Command bench measures how near a mount comes to what the store and the page cache can give: it does the same work
+// through pailfs and, in turns with it, through a bare minio-go client or on a local file.
 //
-//	go run ./tests/bench [--rounds 5] [--size 512] [--out contrib/performance.txt]
+//	go run ./tests/bench [--rounds 5] [--rows seqread,randread] [--links wan,lan] [--out contrib/performance.txt]
+//	go run ./tests/bench --binary bin/old --binary 'bin/new --memory=1GiB'     two builds, or two sets of options
+//	go run ./tests/bench --peers                                               s3fs and rclone besides
 //
-// The store is contrib/demostore in memory behind tests/lagproxy, which makes it as far away as a real one: 20 ms to the
-// first byte of each answer and 80 MB/s for each connection. A read begins on a fresh mount, so that no cache has the
-// object; a write ends when close(2) has returned, which is when the object is in the store. Every byte is compared,
-// read or written. Needs root and /dev/fuse.
+// Rows:
+//
+//	seqread    a cold file from its beginning to its end, in reads of 1 MiB
+//	firstbyte  until the first byte of a cold file, opened by its path, and after an ls
+//	again      the same file once more: from the kernel's page cache, from the disk cache; beside a local file
+//	randread   4 threads, 4 KiB and 128 KiB at random offsets of a cold file, at multiples of 64 KiB and anywhere
+//	smallfiles 2,000 cold files of 16 KiB in one directory, one after another
+//	parallel   16 readers of 16 cold files
+//	write      one large file
+//
+// The store is tests/bench/store, which costs next to nothing, at two distances: wan is 20 ms to the first byte of an
+// answer and 80 MB/s for each connection, lan is 1 ms and no limit. Reads begin on a fresh mount, so that no cache has
+// the object; a write ends when close(2) has returned, which is when the object is in the store. What is read is
+// compared, 8 bytes of each page, by everyone in the same way. Needs root and /dev/fuse, on an otherwise idle machine.
 package main
 
 import (
@@ -16,30 +28,46 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
 
-const mib = 1 << 20
+const (
+	kib = 1 << 10
+	mib = 1 << 20
+	gib = 1 << 30
+)
 
 type options struct {
 	rounds    int
-	sizeMiB   int
-	latency   time.Duration
-	rate      int64
-	out       string
-	dir       string
-	binary    string
-	md5       bool
+	rows      list
+	links     list
+	sizeMiB   int64
+	files     int
+	memoryMiB int64
+	store     string
+	dir, disk string
+	binaries  words
 	mountArgs words
+	peers     bool
+	out       string
+	json      bool
+	limit     time.Duration
 	verbose   bool
 }
 
-// words is a flag that may be repeated.
-type words []string
+// words is a flag that may be repeated; list is one with commas.
+type (
+	words []string
+	list  []string
+)
 
-func (w *words) String() string     { return fmt.Sprint([]string(*w)) }
+func (w *words) String() string     { return strings.Join(*w, " ") }
 func (w *words) Set(s string) error { *w = append(*w, s); return nil }
+func (l *list) String() string      { return strings.Join(*l, ",") }
+func (l *list) Set(s string) error  { *l = strings.Split(s, ","); return nil }
 
 func main() {
 	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
@@ -53,44 +81,59 @@ func run(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	r, err := newRig(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	res := newResults()
-	for round := range o.rounds {
-		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, o.rounds)
-		if err := r.round(ctx, round, res); err != nil {
-			return err
-		}
+	res, err := r.measureAll(ctx)
+	if err != nil {
+		return err
 	}
-	return report(r, res)
+	return errors.Join(r.report(res), res.failed())
 }
 
 func parse(args []string) (options, error) {
-	var o options
+	o := options{rows: rowNames(), links: list{"wan", "lan"}}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.IntVar(&o.rounds, "rounds", 5, "rounds; each measures everything once")
-	f.IntVar(&o.sizeMiB, "size", 512, "size of the object in MiB, a multiple of 8")
-	f.DurationVar(&o.latency, "latency", 20*time.Millisecond, "time to the first byte of an answer")
-	f.Int64Var(&o.rate, "rate", 80e6, "bytes a second of a connection, 0 for no limit")
-	f.StringVar(&o.out, "out", "", "file to which the result is appended")
+	f.IntVar(&o.rounds, "rounds", 3, "rounds; each measures everything once")
+	f.Var(&o.rows, "rows", "what to measure")
+	f.Var(&o.links, "links", "distances of the store")
+	f.Int64Var(&o.sizeMiB, "size", 1024, "size of the large file in MiB, a multiple of 128")
+	f.IntVar(&o.files, "files", 2000, "how many small files")
+	f.Int64Var(&o.memoryMiB, "memory", 256, "pailfs's --memory, in MiB")
+	f.StringVar(&o.store, "store", storeBench, "bench: the store that costs next to nothing; versitygw: a real server behind tests/lagproxy")
 	f.StringVar(&o.dir, "dir", "", "directory for the store's data (default: /dev/shm where it can hold them)")
-	f.StringVar(&o.binary, "binary", "", "pailfs to measure (default: built here)")
-	f.BoolVar(&o.md5, "md5", false, "let the store compute MD5 for its ETags; CRC64 leaves more of the CPU to the clients")
-	f.Var(&o.mountArgs, "mount-arg", "argument for `pailfs mount`, such as --mount-arg=--memory=1GiB; may be repeated")
-	f.BoolVar(&o.verbose, "v", false, "print each measurement")
+	f.StringVar(&o.disk, "disk", os.TempDir(), "directory on a disk, for the disk cache and the local file beside it")
+	f.Var(&o.binaries, "binary", "pailfs to measure (default: built here), options of `pailfs mount` may follow; repeated: one against the other")
+	f.Var(&o.mountArgs, "mount-arg", "argument for `pailfs mount`, such as --mount-arg=--max-requests=32; may be repeated")
+	f.BoolVar(&o.peers, "peers", false, "measure s3fs and rclone as well; installs them where that is possible")
+	f.StringVar(&o.out, "out", "", "file to which the result is appended")
+	f.BoolVar(&o.json, "json", false, "print every measurement as JSON instead of tables")
+	f.DurationVar(&o.limit, "limit", 5*time.Minute, "most time for one measurement")
+	f.BoolVar(&o.verbose, "v", false, "print each measurement as it comes")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	for _, name := range o.rows {
+		if !slices.Contains(rowNames(), name) {
+			return o, fmt.Errorf("no row %q: there are %s", name, strings.Join(rowNames(), ", "))
+		}
+	}
+	for _, name := range o.links {
+		if _, ok := linkNamed(name); !ok {
+			return o, fmt.Errorf("no link %q: there are wan and lan", name)
+		}
 	}
 	switch {
 	case f.NArg() > 0:
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
-	case o.rounds < 1 || o.sizeMiB < 8 || o.sizeMiB%8 != 0:
-		return o, errors.New("at least one round, and a size that is a multiple of 8")
+	case o.rounds < 1 || o.files < 1 || o.sizeMiB < 128 || o.sizeMiB%128 != 0:
+		return o, errors.New("at least one round, one file, and a size that is a multiple of 128 MiB")
+	case o.store != storeBench && o.store != storeVersity:
+		return o, fmt.Errorf("no store %q", o.store)
 	case os.Geteuid() != 0:
 		return o, errors.New("a mount needs root")
 	}

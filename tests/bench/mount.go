@@ -4,16 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -22,26 +19,39 @@ import (
 const (
 	startLimit = 30 * time.Second
 	stopLimit  = 60 * time.Second
-	blockBytes = mib // of a program's read(2) and write(2)
 )
 
-// mount is a running pailfs.
+// mounter is a program that mounts the bucket.
+type mounter interface {
+	name() string
+	// command is what mounts the bucket in the foreground; base is a fresh directory of the mount's own.
+	command(r *rig, base, mountpoint string, args []string) (*exec.Cmd, error)
+	// complaint is what its end has to say: nil when all is well.
+	complaint(status int, log string) error
+}
+
+// mount is a running mount.
 type mount struct {
-	dir     string
+	by      mounter
+	base    string // its own, removed after it
+	dir     string // the same for every mount: a disk cache may belong to its mount point
 	cmd     *exec.Cmd
 	log     string
 	ended   chan struct{}
 	mounted bool
+	aborted atomic.Bool
+	unwatch func() bool
 }
 
-// newMount mounts the bucket, seen from far away, with nothing cached.
-func (r *rig) newMount(ctx context.Context) (*mount, error) {
+// newMount mounts the bucket, seen from far away, with nothing cached. When ctx ends, the mount breaks: who reads in it
+// gets an error.
+func (r *rig) newMount(ctx context.Context, by mounter, args ...string) (*mount, error) {
 	base, err := os.MkdirTemp(r.dir, "m")
 	if err != nil {
 		return nil, err
 	}
-	m := &mount{dir: filepath.Join(base, "mnt"), log: filepath.Join(base, "log"), ended: make(chan struct{})}
-	if err := os.Mkdir(m.dir, 0o700); err != nil {
+	m := &mount{by: by, base: base, dir: filepath.Join(r.dir, "mnt"), log: filepath.Join(base, "log"), ended: make(chan struct{})}
+	if err := os.MkdirAll(m.dir, 0o700); err != nil {
 		return nil, err
 	}
 	log, err := os.Create(m.log)
@@ -49,11 +59,9 @@ func (r *rig) newMount(ctx context.Context) (*mount, error) {
 		return nil, err
 	}
 	defer log.Close()
-	args := []string{"mount", bucket, m.dir, "--endpoint", r.endpoint(), "--region", region, "--foreground",
-		"--state-dir", filepath.Join(base, "state")}
-	m.cmd = exec.Command(r.pailfs, append(args, r.o.mountArgs...)...)
-	m.cmd.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey,
-		"PAILFS_RUN_DIR="+filepath.Join(base, "run"), "XDG_RUNTIME_DIR="+filepath.Join(base, "run"))
+	if m.cmd, err = by.command(r, base, m.dir, args); err != nil {
+		return nil, err
+	}
 	m.cmd.Stdout, m.cmd.Stderr = log, log
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for the benchmark, which unmounts
 	if err := m.cmd.Start(); err != nil {
@@ -63,10 +71,22 @@ func (r *rig) newMount(ctx context.Context) (*mount, error) {
 		m.cmd.Wait() // the exit status is looked at in unmount
 		close(m.ended)
 	}()
+	m.unwatch = context.AfterFunc(ctx, m.abort)
 	if err := m.await(ctx); err != nil {
 		return nil, errors.Join(err, m.unmount())
 	}
 	return m, nil
+}
+
+func (m *mount) pid() int { return m.cmd.Process.Pid }
+
+func (m *mount) path(key string) string { return filepath.Join(m.dir, key) }
+
+// abort breaks the mount.
+func (m *mount) abort() {
+	m.aborted.Store(true)
+	m.cmd.Process.Kill()
+	unix.Unmount(m.dir, unix.MNT_DETACH) // fails where nothing is mounted yet
 }
 
 // await waits until the mount point answers.
@@ -100,10 +120,11 @@ func (m *mount) logged() string {
 	return string(b)
 }
 
-// unmount unmounts and waits for the process; what it warned of is an error.
+// unmount unmounts, waits for the process, and removes what the mount has left.
 func (m *mount) unmount() error {
+	m.unwatch()
 	var err error
-	if m.mounted {
+	if m.mounted && !m.aborted.Load() {
 		until := time.Now().Add(10 * time.Second)
 		for err = unix.Unmount(m.dir, 0); errors.Is(err, syscall.EBUSY) && time.Now().Before(until); err = unix.Unmount(m.dir, 0) {
 			time.Sleep(20 * time.Millisecond)
@@ -114,116 +135,124 @@ func (m *mount) unmount() error {
 	select {
 	case <-m.ended:
 	case <-time.After(stopLimit):
-		m.cmd.Process.Kill()
+		m.abort()
 		<-m.ended
-		unix.Unmount(m.dir, unix.MNT_DETACH) // nobody answers there any more
 		err = errors.Join(err, fmt.Errorf("the process had not ended %v after the unmount", stopLimit))
 	}
-	log := m.logged()
-	if code := m.cmd.ProcessState.ExitCode(); code != 0 {
-		err = errors.Join(err, fmt.Errorf("the mount ended with status %d:\n%s", code, log))
-	} else if strings.Contains(log, "level=WARN") || strings.Contains(log, "level=ERROR") {
-		err = errors.Join(err, fmt.Errorf("the mount warned:\n%s", log))
+	if m.aborted.Load() {
+		return errors.Join(err, errors.New("the mount was broken off"))
 	}
-	return err
+	err = errors.Join(err, m.by.complaint(m.cmd.ProcessState.ExitCode(), m.logged()))
+	if left := detachBelow(m.dir); left != nil {
+		return errors.Join(err, left)
+	}
+	return errors.Join(err, os.RemoveAll(m.base))
 }
 
-// read reads the object as cat does. What was read is compared beside the reading, as the bare client's workers do; the
-// time ends when both have.
-func (m *mount) read(key string, c *content) (time.Duration, error) {
-	began := time.Now()
-	f, err := os.Open(filepath.Join(m.dir, key))
+// detachBelow takes away what is mounted at a directory or below it.
+func detachBelow(dir string) error {
+	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(dir))
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer f.Close()
-	free := make(chan []byte, 2)
-	free <- make([]byte, rangeBytes)
-	free <- make([]byte, rangeBytes)
-	var comparing errgroup.Group
-	for i := range c.sums {
-		buf := <-free
-		for off := 0; off < rangeBytes; off += blockBytes {
-			if _, err := io.ReadFull(f, buf[off:off+blockBytes]); err != nil {
-				return 0, errors.Join(err, comparing.Wait())
-			}
-		}
-		comparing.Go(func() error {
-			defer func() { free <- buf }()
-			return c.check(i, buf)
-		})
-	}
-	if err := comparing.Wait(); err != nil {
-		return 0, err
-	}
-	if n, err := f.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		return 0, fmt.Errorf("behind the end: %d bytes, %v", n, err)
-	}
-	return time.Since(began), nil
-}
-
-// write writes the object as cp does; the time ends when close has returned.
-func (m *mount) write(key string, c *content) (time.Duration, error) {
-	began := time.Now()
-	f, err := os.OpenFile(filepath.Join(m.dir, key), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-	if err != nil {
-		return 0, err
-	}
-	for off := 0; off < len(c.bytes); off += blockBytes {
-		if _, err := f.Write(c.bytes[off : off+blockBytes]); err != nil {
-			return 0, errors.Join(err, f.Close())
+	for i := len(infos) - 1; i >= 0; i-- {
+		if err := unix.Unmount(infos[i].Mountpoint, unix.MNT_DETACH); err != nil {
+			return fmt.Errorf("unmount %s: %w", infos[i].Mountpoint, err)
 		}
 	}
-	if err := f.Close(); err != nil {
-		return 0, err
-	}
-	return time.Since(began), nil
+	return nil
 }
 
-// usage is what the process has used since it started.
-type usage struct {
-	peakRSS int64   // bytes
-	cpu     float64 // seconds
+// pailfs is a build of pailfs, with options.
+type pailfs struct {
+	label, path string
+	args        []string
 }
 
-func (m *mount) usage() (u usage, err error) {
-	proc := filepath.Join("/proc", strconv.Itoa(m.cmd.Process.Pid))
-	status, err := os.ReadFile(filepath.Join(proc, "status"))
-	if err != nil {
-		return u, err
+func (p *pailfs) name() string { return p.label }
+
+func (p *pailfs) command(r *rig, base, mountpoint string, args []string) (*exec.Cmd, error) {
+	line := []string{"mount", bucket, mountpoint, "--endpoint", r.endpoint(), "--region", region, "--foreground",
+		"--state-dir", filepath.Join(base, "state")}
+	if !hasOption(append(r.o.mountArgs, p.args...), "--memory") {
+		line = append(line, fmt.Sprintf("--memory=%dMiB", r.o.memoryMiB))
 	}
-	for line := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(v)[0], 10, 64)
-			if err != nil {
-				return u, err
-			}
-			u.peakRSS = kib << 10
+	line = append(append(append(line, r.o.mountArgs...), p.args...), args...)
+	cmd := exec.Command(p.path, line...)
+	cmd.Env = environment(base)
+	return cmd, nil
+}
+
+// environment is that of a mount with its directories below base, and of commands that talk to it.
+func environment(base string) []string {
+	run := filepath.Join(base, "run")
+	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey,
+		"PAILFS_RUN_DIR="+run, "XDG_RUNTIME_DIR="+run, "XDG_CACHE_HOME="+filepath.Join(base, "cache"))
+}
+
+// warm has a mount fetch a file into its disk cache, and waits for it.
+func (p *pailfs) warm(ctx context.Context, m *mount, path string) error {
+	cmd := exec.CommandContext(ctx, p.path, "warm", path)
+	cmd.Env = environment(m.base)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("warm: %w\n%s", err, out)
+	}
+	return nil
+}
+
+func hasOption(args []string, name string) bool {
+	for _, a := range args {
+		if a == name || strings.HasPrefix(a, name+"=") {
+			return true
 		}
 	}
-	stat, err := os.ReadFile(filepath.Join(proc, "stat"))
-	if err != nil {
-		return u, err
-	}
-	// The second field, the name, may hold spaces; it ends in the last ")". utime and stime are fields 14 and 15.
-	_, rest, _ := strings.Cut(string(stat[strings.LastIndexByte(string(stat), ')'):]), " ")
-	fields := strings.Fields(rest)
-	const ticks = 100 // USER_HZ is 100 on every architecture Go runs on
-	for _, f := range fields[11:13] {
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return u, err
-		}
-		u.cpu += float64(n) / ticks
-	}
-	return u, nil
+	return false
 }
 
-// selfCPU is what this process has used, in seconds: the bare client's CPU is its difference.
-func selfCPU() float64 {
-	var ru unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &ru); err != nil {
-		return 0
+// complaint: what pailfs warned of is an error, too.
+func (p *pailfs) complaint(status int, log string) error {
+	switch {
+	case status != 0:
+		return fmt.Errorf("the mount ended with status %d:\n%s", status, log)
+	case strings.Contains(log, "level=WARN"), strings.Contains(log, "level=ERROR"):
+		return fmt.Errorf("the mount warned:\n%s", log)
 	}
-	return float64(ru.Utime.Nano()+ru.Stime.Nano()) / 1e9
+	return nil
+}
+
+// passthrough is what `pailfs status` says of it.
+func (p *pailfs) passthrough(ctx context.Context, m *mount) (string, error) {
+	cmd := exec.CommandContext(ctx, p.path, "status", m.dir)
+	cmd.Env = environment(m.base)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("status: %w\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.HasPrefix(strings.TrimSpace(line), "passthrough") {
+			return strings.Join(strings.Fields(line), " "), nil
+		}
+	}
+	return "", nil
+}
+
+// knows says whether this build has an option of mount.
+func (p *pailfs) knows(option string) bool {
+	out, err := exec.Command(p.path, "mount", "--help").CombinedOutput()
+	return err == nil && strings.Contains(string(out), "--"+option)
+}
+
+// has says whether this build has a command.
+func (p *pailfs) has(command string) bool {
+	return exec.Command(p.path, command, "--help").Run() == nil
+}
+
+// version is what the program says it is.
+func (p *pailfs) version() string {
+	out, err := exec.Command(p.path, "version").Output()
+	if err != nil {
+		return "pailfs of unknown version"
+	}
+	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+	return strings.TrimSpace(line + " " + strings.Join(p.args, " "))
 }

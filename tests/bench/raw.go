@@ -7,15 +7,16 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
 	"golang.org/x/sync/errgroup"
 )
 
-// parallel is how many requests the bare client has in flight.
-const parallel = 16
+const (
+	parallel   = 16 // requests the bare client has in flight
+	rangeBytes = 8 * mib
+)
 
 // raw is the bare client: minio-go with nothing between it and the program.
 type raw struct {
@@ -24,7 +25,7 @@ type raw struct {
 }
 
 // newRaw makes a client without connections, as a fresh mount has none.
-func newRaw(endpoint string) (*raw, error) {
+func newRaw(endpoint string, connections int) (*raw, error) {
 	u, err := url.Parse(endpoint)
 	if err != nil {
 		return nil, err
@@ -33,7 +34,7 @@ func newRaw(endpoint string) (*raw, error) {
 	if err != nil {
 		return nil, err
 	}
-	tr.MaxIdleConnsPerHost = parallel
+	tr.MaxIdleConnsPerHost = connections
 	c, err := minio.NewCore(u.Host, &minio.Options{
 		Creds: credentials.NewStaticV4(accessKey, secretKey, ""), Region: region,
 		Transport: tr, BucketLookup: minio.BucketLookupPath,
@@ -46,35 +47,42 @@ func newRaw(endpoint string) (*raw, error) {
 
 func (r *raw) close() { r.transport.CloseIdleConnections() }
 
-// read fetches the object by parallel ranges, comparing each, and returns how long it took.
-func (r *raw) read(ctx context.Context, key string, c *content) (time.Duration, error) {
-	began := time.Now()
-	buffers := make(chan []byte, parallel)
-	for range parallel {
-		buffers <- make([]byte, rangeBytes)
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for i := range c.sums {
-		g.Go(func() error {
-			buf := <-buffers
-			defer func() { buffers <- buf }()
-			if err := r.readRange(ctx, key, i, buf); err != nil {
-				return err
-			}
-			return c.check(i, buf)
-		})
-	}
-	err := g.Wait()
-	return time.Since(began), err
+// piece is a range of an object.
+type piece struct {
+	object
+	off, n int64
 }
 
-func (r *raw) readRange(ctx context.Context, key string, i int, buf []byte) error {
-	var o minio.GetObjectOptions
-	if err := o.SetRange(int64(i)*rangeBytes, int64(i+1)*rangeBytes-1); err != nil {
-		return err
+// pieces cuts objects into the bare client's requests.
+func pieces(objects ...object) (l []piece) {
+	for _, o := range objects {
+		for off := int64(0); off < o.size; off += rangeBytes {
+			l = append(l, piece{o, off, min(rangeBytes, o.size-off)})
+		}
 	}
-	body, _, _, err := r.core.GetObject(ctx, bucket, key, o)
+	return l
+}
+
+// read fetches pieces, so many at once, comparing each. The buffers are as many as that.
+func (r *raw) read(ctx context.Context, l []piece, buffers [][]byte) error {
+	free := make(chan []byte, len(buffers))
+	for _, b := range buffers {
+		free <- b
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(len(buffers))
+	for _, p := range l {
+		g.Go(func() error {
+			buf := <-free
+			defer func() { free <- buf }()
+			return r.readPiece(ctx, p, buf[:p.n])
+		})
+	}
+	return g.Wait()
+}
+
+func (r *raw) readPiece(ctx context.Context, p piece, buf []byte) error {
+	body, err := r.open(ctx, p)
 	if err != nil {
 		return err
 	}
@@ -82,23 +90,36 @@ func (r *raw) readRange(ctx context.Context, key string, i int, buf []byte) erro
 	if _, err := io.ReadFull(body, buf); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, body) // to its end, so that the connection is used again
-	return err
+	if _, err := io.Copy(io.Discard, body); err != nil { // to its end, so that the connection is used again
+		return err
+	}
+	return p.content.check(buf, p.off)
 }
 
-// write uploads the object by parallel parts and returns how long it took.
-func (r *raw) write(ctx context.Context, key string, c *content) (time.Duration, error) {
-	began := time.Now()
+func (r *raw) open(ctx context.Context, p piece) (io.ReadCloser, error) {
+	var o minio.GetObjectOptions
+	if p.n < p.size {
+		if err := o.SetRange(p.off, p.off+p.n-1); err != nil {
+			return nil, err
+		}
+	}
+	body, _, _, err := r.core.GetObject(ctx, bucket, p.key, o)
+	return body, err
+}
+
+// write uploads an object by parallel parts.
+func (r *raw) write(ctx context.Context, key string, data []byte) error {
 	id, err := r.core.NewMultipartUpload(ctx, bucket, key, minio.PutObjectOptions{})
 	if err != nil {
-		return 0, err
+		return err
 	}
-	parts := make([]minio.CompletePart, len(c.sums))
+	parts := make([]minio.CompletePart, (len(data)+rangeBytes-1)/rangeBytes)
 	g, gctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
-	for i := range c.sums {
+	for i := range parts {
 		g.Go(func() error {
-			p, err := r.core.PutObjectPart(gctx, bucket, key, id, i+1, bytes.NewReader(c.part(i)), rangeBytes,
+			b := data[i*rangeBytes : min((i+1)*rangeBytes, len(data))]
+			p, err := r.core.PutObjectPart(gctx, bucket, key, id, i+1, bytes.NewReader(b), int64(len(b)),
 				minio.PutObjectPartOptions{DisableContentSha256: true})
 			if err != nil {
 				return fmt.Errorf("part %d: %w", i+1, err)
@@ -108,8 +129,34 @@ func (r *raw) write(ctx context.Context, key string, c *content) (time.Duration,
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return 0, err
+		return err
 	}
 	_, err = r.core.CompleteMultipartUpload(ctx, bucket, key, id, parts, minio.PutObjectOptions{})
-	return time.Since(began), err
+	return err
+}
+
+// put stores an object in one request.
+func (r *raw) put(ctx context.Context, o object) error {
+	_, err := r.core.PutObject(ctx, bucket, o.key, o.content.reader(), o.size, "", "", minio.PutObjectOptions{DisableContentSha256: true})
+	if err != nil {
+		return fmt.Errorf("preparing %s: %w", o.key, err)
+	}
+	return nil
+}
+
+// list is the directory's keys in their order.
+func (r *raw) list(prefix string) (keys []string, err error) {
+	for token := ""; ; {
+		page, err := r.core.ListObjectsV2(bucket, prefix, "", token, "/", 1000)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range page.Contents {
+			keys = append(keys, o.Key)
+		}
+		if !page.IsTruncated {
+			return keys, nil
+		}
+		token = page.NextContinuationToken
+	}
 }

@@ -1,25 +1,32 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"sort"
 	"strings"
+	"text/tabwriter"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"pailfs/tests/lagproxy"
+	"pailfs/tests/bench/store"
 )
 
 // report prints the result and appends it to the file that was asked for.
-func report(r *rig, res results) error {
+func (r *rig) report(res *results) error {
 	text := r.format(res)
-	fmt.Print(text)
+	if r.o.json {
+		if err := r.printJSON(res); err != nil {
+			return err
+		}
+	} else {
+		fmt.Print(text)
+	}
 	if r.o.out == "" {
 		return nil
 	}
@@ -31,43 +38,166 @@ func report(r *rig, res results) error {
 	return errors.Join(err, f.Close())
 }
 
-func (r *rig) format(res results) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s\n", time.Now().Format("2006-01-02 15:04"), r.version())
-	fmt.Fprintf(&b, "  Linux %s, %d CPUs, load %s before; object of %d MiB; %v to the first byte, %.0f MB/s a connection; %d rounds\n",
-		kernel(), runtime.NumCPU(), r.load, r.o.sizeMiB, r.o.latency, float64(r.o.rate)/1e6, r.o.rounds)
-	fmt.Fprintf(&b, "  %-13s %12s %12s   %8s %9s  requests\n", "", "best MB/s", "median MB/s", "CPU s", "peak RSS")
-	for _, name := range []string{rawRead, pailfsRead, rawWrite, pailWrite} {
-		best, median := r.speeds(res[name])
-		last := res[name][len(res[name])-1]
-		rss := "-"
-		if peak := peakRSS(res[name]); peak > 0 {
-			rss = fmt.Sprintf("%d MiB", peak/mib)
+// series is what JSON shows of a step.
+type series struct {
+	Link, Row, Step string
+	Samples         []sample
+}
+
+func (r *rig) printJSON(res *results) error {
+	enc := json.NewEncoder(os.Stdout)
+	for _, t := range res.tables {
+		for _, s := range t.row.steps {
+			k := key{t.link.name, t.row.title, s.name}
+			if err := enc.Encode(series{k.link, k.row, k.step, res.samples[k]}); err != nil {
+				return err
+			}
 		}
-		fmt.Fprintf(&b, "  %-13s %12.0f %12.0f   %8.2f %9s  %s\n", name, best, median, medianCPU(res[name]), rss, requests(last.counts))
 	}
-	for _, pair := range [][3]string{{"read", pailfsRead, rawRead}, {"write", pailWrite, rawWrite}} {
-		best, median := r.speeds(res[pair[1]])
-		rawBest, rawMedian := r.speeds(res[pair[2]])
-		fmt.Fprintf(&b, "  ratio of the %-5s best %.2f, median %.2f\n", pair[0]+":", best/rawBest, median/rawMedian)
+	return nil
+}
+
+func (r *rig) format(res *results) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s  Linux %s, %d CPUs, load %s before; store: %s; %d rounds\n", time.Now().Format("2006-01-02 15:04"),
+		kernel(), runtime.NumCPU(), r.load, r.o.store, r.o.rounds)
+	for _, m := range r.mounters {
+		if p, ok := m.(interface{ version() string }); ok {
+			fmt.Fprintf(&b, "  %s: %s\n", m.name(), p.version())
+		}
+	}
+	for _, why := range r.left {
+		fmt.Fprintf(&b, "  left out: %s\n", why)
+	}
+	for _, t := range res.tables {
+		formatTable(&b, t, res)
+	}
+	r.formatCPU(&b, res)
+	r.formatTargets(&b, res)
+	for _, err := range res.errs {
+		line, _, _ := strings.Cut(err.Error(), "\n")
+		fmt.Fprintf(&b, "\nFAILED %s\n", line)
 	}
 	return b.String()
 }
 
-// speeds are the best and the median in MB/s.
-func (r *rig) speeds(l []sample) (best, median float64) {
-	v := make([]float64, len(l))
-	for i, s := range l {
-		v[i] = r.speed(s)
+func formatTable(b *strings.Builder, t table, res *results) {
+	fmt.Fprintf(b, "\n%s  (%s)\n", t.row.title, t.link)
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(tw, "\tbest %s\tmedian\tbest/base\tmedian/base\tCPU s\treader\tstore\tRSS MiB\tfetched MB\tx asked\t  requests\n", t.row.unit)
+	for _, s := range t.row.steps {
+		l := res.samples[key{t.link.name, t.row.title, s.name}]
+		if len(l) == 0 {
+			fmt.Fprintf(tw, "%s\t-\t\t\t\t\t\t\t\t\t\t\n", s.name)
+			continue
+		}
+		best, median := t.row.bestMedian(l)
+		ratios := "\t"
+		if base := res.samples[key{t.link.name, t.row.title, s.base}]; len(base) > 0 {
+			baseBest, baseMedian := t.row.bestMedian(base)
+			ratios = fmt.Sprintf("%.2f\t%.2f", t.row.speed(best, baseBest), t.row.speed(median, baseMedian))
+		}
+		last := l[len(l)-1]
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%.2f\t%s\t%.2f\t%s\t%.1f\t%s\t  %s\n", s.name, figure(best), figure(median), ratios,
+			medianOf(l, func(s sample) float64 { return s.CPU }), optional(medianOf(l, func(s sample) float64 { return s.Reader }), "%.2f"),
+			medianOf(l, func(s sample) float64 { return s.StoreCPU }), optional(peakRSS(l)/mib, "%.0f"),
+			float64(last.Counts.Data)/1e6, amplification(last), requests(last.Counts))
 	}
-	sort.Float64s(v)
-	return v[len(v)-1], middle(v)
+	tw.Flush() // a strings.Builder does not fail
+	for _, n := range t.row.notes {
+		fmt.Fprintf(b, "  %s\n", n)
+	}
+	for _, s := range t.row.steps {
+		if l := res.samples[key{t.link.name, t.row.title, s.name}]; len(l) > 0 && l[len(l)-1].Note != "" {
+			fmt.Fprintf(b, "  %s: %s\n", s.name, l[len(l)-1].Note)
+		}
+	}
 }
 
-func medianCPU(l []sample) float64 {
+// formatCPU says what a GiB of the sequential read costs, of everyone's.
+func (r *rig) formatCPU(b *strings.Builder, res *results) {
+	for _, t := range res.tables {
+		if t.row.title != r.seqTitle() {
+			continue
+		}
+		fmt.Fprintf(b, "\nCPU seconds a GiB of that  (%s)\n", t.link)
+		tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', tabwriter.AlignRight)
+		fmt.Fprintf(tw, "\tmount\tprogram\tboth\tx base\tstore\t\n")
+		for _, s := range t.row.steps {
+			k := key{t.link.name, t.row.title, s.name}
+			l := res.samples[k]
+			if len(l) == 0 {
+				continue
+			}
+			perGiB := func(value func(sample) float64) float64 {
+				return medianOf(l, func(s sample) float64 { return value(s) / float64(s.Bytes) * gib })
+			}
+			mount, program := perGiB(func(s sample) float64 { return s.CPU }), perGiB(func(s sample) float64 { return s.Reader })
+			if s.base == "" {
+				mount, program = 0, mount
+			}
+			ratio := "-"
+			if v, ok := res.cpuRatio(t.link.name, t.row.title, s.name, s.base); ok {
+				ratio = fmt.Sprintf("%.2f", v)
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%.2f\t%.2f\t%s\t%.2f\t\n", s.name, optional(mount, "%.2f"), program, mount+program, ratio,
+				perGiB(func(s sample) float64 { return s.StoreCPU }))
+		}
+		tw.Flush() // a strings.Builder does not fail
+	}
+}
+
+// figure has three digits or so.
+func figure(v float64) string {
+	switch {
+	case v >= 100:
+		return fmt.Sprintf("%.0f", v)
+	case v >= 10:
+		return fmt.Sprintf("%.1f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+func optional(v float64, format string) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, v)
+}
+
+func amplification(s sample) string {
+	if s.Bytes == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.3f", float64(s.Counts.Data)/float64(s.Bytes))
+}
+
+// speed is how fast a value is beside another one: 1 is as fast, 0.5 takes twice the time.
+func (w row) speed(v, base float64) float64 {
+	if w.lower {
+		return base / v
+	}
+	return v / base
+}
+
+// bestMedian are of a row's values.
+func (w row) bestMedian(l []sample) (best, median float64) {
 	v := make([]float64, len(l))
 	for i, s := range l {
-		v[i] = s.usage.cpu
+		v[i] = w.value(s)
+	}
+	sort.Float64s(v)
+	best = v[len(v)-1]
+	if w.lower {
+		best = v[0]
+	}
+	return best, middle(v)
+}
+
+func medianOf(l []sample, value func(sample) float64) float64 {
+	v := make([]float64, len(l))
+	for i, s := range l {
+		v[i] = value(s)
 	}
 	sort.Float64s(v)
 	return middle(v)
@@ -76,15 +206,15 @@ func medianCPU(l []sample) float64 {
 // middle is the median of sorted values.
 func middle(v []float64) float64 { return (v[(len(v)-1)/2] + v[len(v)/2]) / 2 }
 
-func peakRSS(l []sample) int64 {
+func peakRSS(l []sample) float64 {
 	var peak int64
 	for _, s := range l {
-		peak = max(peak, s.usage.peakRSS)
+		peak = max(peak, s.PeakRSS)
 	}
-	return peak
+	return float64(peak)
 }
 
-func requests(c lagproxy.Counts) string {
+func requests(c store.Counts) string {
 	var names []string
 	for name := range c.Requests {
 		names = append(names, name)
@@ -93,21 +223,18 @@ func requests(c lagproxy.Counts) string {
 	for i, name := range names {
 		names[i] = fmt.Sprintf("%s %d", name, c.Requests[name])
 	}
-	s := fmt.Sprintf("%s; %d at once; %d MB in, %d MB out", strings.Join(names, ", "), c.MaxInFlight, c.In/1e6, c.Out/1e6)
+	s := strings.Join(names, ", ")
+	if s == "" {
+		return "none"
+	}
+	s += fmt.Sprintf("; %d at once", c.MaxInFlight)
+	if c.Aborted > 0 {
+		s += fmt.Sprintf("; %d aborted", c.Aborted)
+	}
 	if c.Failed > 0 {
 		s += fmt.Sprintf("; %d failed", c.Failed)
 	}
 	return s
-}
-
-// version is what was measured, as it names itself.
-func (r *rig) version() string {
-	out, err := exec.Command(r.pailfs, "version").Output()
-	if err != nil {
-		return "pailfs of unknown version"
-	}
-	line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
-	return line
 }
 
 // load is the load average of the last minute: on a busy machine the numbers say little.

@@ -1,48 +1,66 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
+	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sys/unix"
 
-	"pailfs/tests/lagproxy"
+	"pailfs/tests/bench/store"
 )
 
 const (
 	accessKey = "bench"
 	secretKey = "benchsecret"
-	region    = "KR1"
+	region    = "us-east-1"
 	bucket    = "bench"
-	coldKey   = "cold.bin" // read by everyone, written once
+
+	storeBench   = "bench"
+	storeVersity = "versitygw"
 )
 
-// rig is the store, the proxy before it and the programs.
+// object is something in the store.
+type object struct {
+	key     string
+	size    int64
+	content content
+}
+
+func newObject(key string, size int64) object { return object{key, size, contentOf(key, size)} }
+
+// rig is the store at its distance, what is in it, and the programs.
 type rig struct {
-	o       options
-	dir     string // everything temporary
-	pailfs  string
-	load    string // average before anything was started
-	content *content
-	store   *child // direct is its endpoint
-	proxy   *child
-	direct  *raw // past the proxy, to prepare and verify
+	o        options
+	dir      string // everything temporary, in memory
+	disk     string // what has to lie on a disk; "" until it is needed
+	programs map[string]string
+	mounters []mounter // pailfs first, then the peers
+	left     []string  // peers that could not be had, and why
+	load     string    // average before anything was started
+
+	servers []*child
+	proxies map[string]*child // by link, with a store that has no distance of its own
+	link    link
+	direct  *raw // past the distance, to prepare and verify
+
+	big     object
+	small   []object
+	par     []object
+	buffers [][]byte // of the bare client, used again and again
 }
 
 func newRig(ctx context.Context, o options) (r *rig, err error) {
-	r = &rig{o: o, load: load()}
+	r = &rig{o: o, load: load(), programs: map[string]string{}, proxies: map[string]*child{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())
@@ -50,7 +68,7 @@ func newRig(ctx context.Context, o options) (r *rig, err error) {
 	}()
 	base := o.dir
 	if base == "" {
-		base = memoryDir(int64(o.sizeMiB) * 3 * mib)
+		base = memoryDir(o.sizeMiB * 4 * mib)
 	}
 	if r.dir, err = os.MkdirTemp(base, "pailfs-bench-"); err != nil {
 		return r, err
@@ -61,15 +79,43 @@ func newRig(ctx context.Context, o options) (r *rig, err error) {
 	if err := r.startServers(); err != nil {
 		return r, err
 	}
-	if r.direct, err = newRaw(r.store.ready["endpoint"]); err != nil {
-		return r, err
+	if o.peers {
+		r.addPeers(ctx)
 	}
-	r.content = newContent(o.sizeMiB * mib)
+	for range parallel {
+		r.buffers = append(r.buffers, make([]byte, rangeBytes))
+	}
+	for _, b := range r.buffers { // the kernel gives the memory now
+		clear(b)
+	}
+	return r, r.prepare(ctx)
+}
+
+// prepare stores what is read.
+func (r *rig) prepare(ctx context.Context) error {
 	if err := r.direct.core.MakeBucket(ctx, bucket, minio.MakeBucketOptions{Region: region}); err != nil {
-		return r, err
+		return err
 	}
-	_, err = r.direct.write(ctx, coldKey, r.content)
-	return r, err
+	r.big = newObject("big.bin", r.o.sizeMiB*mib)
+	for i := range r.o.files {
+		r.small = append(r.small, newObject(fmt.Sprintf("small/%05d.bin", i), 16*kib))
+	}
+	for i := range parallel {
+		r.par = append(r.par, newObject(fmt.Sprintf("par/%02d.bin", i), r.o.sizeMiB*mib/parallel))
+	}
+	wanted := []object{r.big}
+	if slices.Contains(r.o.rows, "smallfiles") {
+		wanted = append(wanted, r.small...)
+	}
+	if slices.Contains(r.o.rows, "parallel") {
+		wanted = append(wanted, r.par...)
+	}
+	for _, o := range wanted {
+		if err := r.direct.put(ctx, o); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // memoryDir is /dev/shm where that has extended attributes and room, so that no disk is measured.
@@ -91,148 +137,115 @@ func memoryDir(need int64) string {
 	return shm
 }
 
-func (r *rig) build(ctx context.Context) error {
-	root, err := repository()
+func (r *rig) startServers() error {
+	if r.o.store == storeBench {
+		c, err := startChild(r.programs["benchstore"], "--dir", filepath.Join(r.dir, "store"))
+		if err != nil {
+			return err
+		}
+		r.servers = append(r.servers, c)
+		r.direct, err = newRaw(c.ready["direct"], parallel)
+		return err
+	}
+	c, err := startChild(r.programs["demostore"], "--dir", filepath.Join(r.dir, "store"), "--access", accessKey,
+		"--secret", secretKey, "--region", region, "--fast-etag")
 	if err != nil {
 		return err
 	}
-	for _, p := range []struct{ name, dir, pkg string }{
-		{"demostore", "contrib/demostore", "."},
-		{"lagproxy", ".", "./tests/lagproxy/cmd/lagproxy"},
-		{"pailfs", ".", "./cmd/pailfs"},
-	} {
-		if p.name == "pailfs" && r.o.binary != "" {
-			if r.pailfs, err = filepath.Abs(r.o.binary); err != nil {
-				return err
-			}
-			continue
+	r.servers = append(r.servers, c)
+	for _, name := range r.o.links {
+		l, _ := linkNamed(name)
+		p, err := startChild(r.programs["lagproxy"], "--backend", strings.TrimPrefix(c.ready["endpoint"], "http://"),
+			"--latency", l.latency.String(), "--rate", strconv.FormatInt(l.rate, 10))
+		if err != nil {
+			return err
 		}
-		args := []string{"build", "-trimpath", "-o", r.program(p.name)}
-		if p.name == "pailfs" {
-			args = append(args, "-ldflags", "-X main.version="+describe(root))
-		}
-		cmd := exec.CommandContext(ctx, "go", append(args, p.pkg)...)
-		cmd.Dir, cmd.Env = filepath.Join(root, p.dir), append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("building %s: %w\n%s", p.name, err, out)
-		}
+		r.servers, r.proxies[name] = append(r.servers, p), p
 	}
-	if r.pailfs == "" {
-		r.pailfs = r.program("pailfs")
-	}
-	return nil
-}
-
-func (r *rig) program(name string) string { return filepath.Join(r.dir, name) }
-
-func repository() (string, error) {
-	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
-	if err != nil {
-		return "", fmt.Errorf("run it inside the repository: %w", err)
-	}
-	return strings.TrimSpace(string(out)), nil
-}
-
-// describe is the version of the checkout, as `make build` names it.
-func describe(root string) string {
-	cmd := exec.Command("git", "describe", "--tags", "--always", "--dirty")
-	cmd.Dir = root
-	out, err := cmd.Output()
-	if err != nil {
-		return "devel"
-	}
-	return strings.TrimSpace(string(out))
-}
-
-func (r *rig) startServers() (err error) {
-	args := []string{"--dir", filepath.Join(r.dir, "store"), "--access", accessKey, "--secret", secretKey, "--region", region}
-	if !r.o.md5 {
-		args = append(args, "--fast-etag")
-	}
-	if r.store, err = startChild(r.program("demostore"), args...); err != nil {
-		return err
-	}
-	r.proxy, err = startChild(r.program("lagproxy"), "--backend", strings.TrimPrefix(r.store.ready["endpoint"], "http://"),
-		"--latency", r.o.latency.String(), "--rate", strconv.FormatInt(r.o.rate, 10))
+	r.direct, err = newRaw(c.ready["endpoint"], parallel)
 	return err
 }
 
-// endpoint is the store seen from far away.
-func (r *rig) endpoint() string { return r.proxy.ready["endpoint"] }
+// counted is the server that clients talk to, which counts.
+func (r *rig) counted() *child {
+	if p, ok := r.proxies[r.link.name]; ok {
+		return p
+	}
+	return r.servers[0]
+}
 
-func (r *rig) reset() error {
-	resp, err := http.Post(r.proxy.ready["admin"]+"/reset", "", nil)
+// endpoint is the store seen from far away.
+func (r *rig) endpoint() string { return r.counted().ready["endpoint"] }
+
+// setLink puts the store at a distance.
+func (r *rig) setLink(l link) error {
+	r.link = l
+	if r.o.store != storeBench {
+		return nil
+	}
+	return r.post("/link?" + url.Values{"latency": {l.latency.String()}, "rate": {strconv.FormatInt(l.rate, 10)}}.Encode())
+}
+
+func (r *rig) reset() error { return r.post("/reset") }
+
+func (r *rig) post(path string) error {
+	resp, err := http.Post(r.counted().ready["admin"]+path, "", nil)
 	if err != nil {
 		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		return errors.Join(fmt.Errorf("%s: %s", path, resp.Status), resp.Body.Close())
 	}
 	return resp.Body.Close()
 }
 
-func (r *rig) counts() (c lagproxy.Counts, err error) {
-	resp, err := http.Get(r.proxy.ready["admin"] + "/counts")
+func (r *rig) counts() (c store.Counts, err error) {
+	resp, err := http.Get(r.counted().ready["admin"] + "/counts")
 	if err != nil {
 		return c, err
 	}
 	defer resp.Body.Close()
-	return c, json.NewDecoder(resp.Body).Decode(&c)
+	err = json.NewDecoder(resp.Body).Decode(&c)
+	if r.o.store != storeBench {
+		c.Data = c.Out // the proxy does not tell them apart
+	}
+	return c, err
 }
 
+// serverCPU is what everything behind the endpoint has used, in seconds.
+func (r *rig) serverCPU() (sum float64, err error) {
+	for _, c := range r.servers {
+		s, err := cpuOf(c.cmd.Process.Pid)
+		if err != nil {
+			return 0, err
+		}
+		sum += s
+	}
+	return sum, nil
+}
+
+// close ends the servers and removes what was made. A mount that is still there is taken away first: removing its
+// directory would remove what is in the store.
 func (r *rig) close() error {
 	if r.direct != nil {
 		r.direct.close()
 	}
-	for _, c := range []*child{r.proxy, r.store} {
-		if c != nil {
-			c.stop()
+	var err error
+	for _, dir := range []string{r.dir, r.disk} {
+		if dir != "" {
+			err = errors.Join(err, detachBelow(dir))
 		}
 	}
-	if r.dir == "" {
-		return nil
-	}
-	return os.RemoveAll(r.dir)
-}
-
-// child is a server that prints one JSON line when it is ready and ends when its standard input closes.
-type child struct {
-	cmd   *exec.Cmd
-	stdin io.Closer
-	ready map[string]string
-}
-
-func startChild(path string, args ...string) (*child, error) {
-	c := &child{cmd: exec.Command(path, append(args, "--exit-with-stdin")...)}
-	c.cmd.Stderr = os.Stderr
-	stdin, err := c.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	c.stdin = stdin
-	stdout, err := c.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := c.cmd.Start(); err != nil {
-		return nil, err
-	}
-	line, err := bufio.NewReader(stdout).ReadBytes('\n')
-	var fields map[string]any
-	if err == nil {
-		err = json.Unmarshal(line, &fields)
+	for i := len(r.servers) - 1; i >= 0; i-- {
+		r.servers[i].stop()
 	}
 	if err != nil {
-		c.stop()
-		return nil, fmt.Errorf("%s did not start: %w", filepath.Base(path), err)
+		return err
 	}
-	c.ready = map[string]string{}
-	for k, v := range fields {
-		c.ready[k] = fmt.Sprint(v)
+	for _, dir := range []string{r.dir, r.disk} {
+		if dir != "" {
+			err = errors.Join(err, os.RemoveAll(dir))
+		}
 	}
-	return c, nil
-}
-
-func (c *child) stop() {
-	c.stdin.Close()
-	timer := time.AfterFunc(5*time.Second, func() { c.cmd.Process.Kill() })
-	defer timer.Stop()
-	c.cmd.Wait() // its status does not matter any more
+	return err
 }

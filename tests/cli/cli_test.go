@@ -81,7 +81,7 @@ func newDesk(t *testing.T) *desk {
 		}
 	}
 	d.env = append(append(d.env, d.store.Env()...), "PAILFS_ENDPOINT="+d.store.Endpoint, "PAILFS_REGION="+d.store.Region,
-		"PAILFS_STATE_DIR="+d.state, "PAILFS_RUN_DIR="+base+"/run", "PAILFS_TIMEOUT=5s")
+		"PAILFS_STATE_DIR="+d.state, "PAILFS_RUN_DIR="+base+"/run", "TMPDIR="+base, "PAILFS_TIMEOUT=5s") // TMPDIR: where root looks for the mounts of users
 	t.Cleanup(d.sweep)
 	return d
 }

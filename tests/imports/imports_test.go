@@ -21,9 +21,10 @@ var rooms = map[string][]string{
 	"pailfs/fs/upload":   {"pailfs/fs/journal", "pailfs/s3client"},
 	"pailfs/fs/content":  {"pailfs/cache", "pailfs/fs/journal", "pailfs/fs/upload", "pailfs/s3client"},
 	"pailfs/fs/tree":     {"pailfs/cache", "pailfs/s3client"},
-	"pailfs/fs":          {"pailfs/cache", "pailfs/fs/content", "pailfs/fs/tree", "pailfs/s3client"},
-	"pailfs/cmd/pailfs":  {"pailfs/cache", "pailfs/fs", "pailfs/fs/content", "pailfs/fs/journal", "pailfs/fs/tree", "pailfs/fs/upload", "pailfs/s3client"},
-	"pailfs/tests/bench": {"pailfs/s3client", "pailfs/tests/lagproxy", "pailfs/tests/testenv"},
+	"pailfs/fs/ahead":    {},
+	"pailfs/fs":          {"pailfs/cache", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/tree", "pailfs/s3client"},
+	"pailfs/cmd/pailfs":  {"pailfs/cache", "pailfs/fs", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/journal", "pailfs/fs/tree", "pailfs/fs/upload", "pailfs/s3client"},
+	"pailfs/tests/bench": {"pailfs/tests/bench/store"},
 }
 
 // foreign lists the modules the product links, where each may be imported, and why it is here.
@@ -34,7 +35,7 @@ var foreign = []struct {
 }{
 	{"github.com/hanwen/go-fuse/v2", []string{"pailfs/fs"}, "the kernel's FUSE protocol"},
 	{"github.com/minio/minio-go/v7", []string{"pailfs/s3client"}, "the S3 protocol: signatures, credentials, requests"},
-	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache", "pailfs/fs/tree"}, "the order of eviction: blocks, and what HEADs said of versions"},
+	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache", "pailfs/fs/ahead", "pailfs/fs/tree"}, "the order of eviction: blocks, what HEADs said of versions, directories read lately"},
 	{"github.com/urfave/cli/v2", []string{"pailfs/cmd/pailfs"}, "commands, flags, help"},
 	{"github.com/moby/sys/mountinfo", []string{"pailfs/fs", "pailfs/cmd/pailfs"}, "the mount table, with its escapes"},
 	{"golang.org/x/sync", nil, "errgroup, semaphore, singleflight"},

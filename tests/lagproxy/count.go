@@ -1,6 +1,7 @@
 package lagproxy
 
 import (
+	"fmt"
 	"strings"
 	"sync/atomic"
 )
@@ -32,6 +33,20 @@ var kindNames = [kinds]string{"Get", "Head", "List", "Buckets", "Put", "Copy", "
 	"CompleteUpload", "AbortUpload", "Uploads", "Delete", "DeleteMany", "Other"}
 
 func (k Kind) String() string { return kindNames[k] }
+
+// MarshalText and UnmarshalText are the names, for JSON.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// UnmarshalText reads a name.
+func (k *Kind) UnmarshalText(text []byte) error {
+	for i, name := range kindNames {
+		if name == string(text) {
+			*k = Kind(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("a kind %q: one of %q", text, kindNames)
+}
 
 // classify tells what a path-style request asks.
 func classify(method, target string, copySource bool) Kind {
@@ -108,7 +123,7 @@ type Counts struct {
 type counters struct {
 	byKind            [kinds]atomic.Int64
 	in, out, failed   atomic.Int64
-	conns             atomic.Int64
+	conns, struck     atomic.Int64
 	inFlight, maximum atomic.Int64
 }
 

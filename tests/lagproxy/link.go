@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type link struct {
 	p              *Proxy
 	client, server *net.TCPConn
 	pending        chan *exchange // in order; closed when no more requests come
+	frozen         atomic.Bool    // nothing is carried any more
 }
 
 // requests moves requests to the server until the client ends or the server takes no more.
@@ -33,10 +35,14 @@ func (l *link) requests() {
 	// The server sees the end of the requests, answers what it has, and closes.
 	defer l.server.CloseWrite()
 	br := bufio.NewReaderSize(l.client, bufferBytes)
-	pace := pacer{rate: l.p.o.Rate}
+	pace := pacer{rate: l.p.o.Rate, frozen: &l.frozen}
 	for {
 		raw, err := readHead(br)
 		if err != nil {
+			return
+		}
+		if l.frozen.Load() {
+			io.Copy(io.Discard, l.client) // until it gives up, which is all there is to learn
 			return
 		}
 		h, err := parseHead(raw)
@@ -56,6 +62,9 @@ func (l *link) requests() {
 		}
 		n, err := move(l.server, br, l.client, h, body, &pace)
 		l.p.count.in.Add(n)
+		if errors.Is(err, errFrozen) {
+			io.Copy(io.Discard, l.client)
+		}
 		if err != nil {
 			return
 		}
@@ -77,7 +86,7 @@ func (l *link) answers() {
 
 func (l *link) answerAll() error {
 	br := bufio.NewReaderSize(l.server, bufferBytes)
-	pace := pacer{rate: l.p.o.Rate}
+	pace := pacer{rate: l.p.o.Rate, frozen: &l.frozen}
 	for {
 		// Waiting here rather than for a request shows the client at once when the server closes an idle connection.
 		if _, err := br.Peek(1); err != nil {
@@ -121,8 +130,20 @@ func (l *link) answer(br *bufio.Reader, x *exchange, pace *pacer) (status int, l
 		if x.method == "HEAD" || status == 204 || status == 304 {
 			body = noBody
 		}
+		if l.frozen.Load() {
+			l.hold()
+			return status, true, errHarmed
+		}
+		if f := l.p.faultFor(x.kind); f != nil && (body == fixedLength || f.Harm == Silence) {
+			n, err := l.harm(f, raw, br, h)
+			l.p.count.out.Add(n)
+			return status, h.close, err
+		}
 		n, err := l.send(raw, br, h, body, pace)
 		l.p.count.out.Add(n)
+		if errors.Is(err, errFrozen) {
+			l.hold()
+		}
 		return status, h.close || body == untilClose, err
 	}
 }
@@ -180,6 +201,9 @@ func move(dst *net.TCPConn, br *bufio.Reader, src *net.TCPConn, h head, body fra
 // moveN moves n bytes: the buffered ones, then the rest from socket to socket inside the kernel.
 func moveN(dst *net.TCPConn, br *bufio.Reader, src *net.TCPConn, n int64, pace *pacer) (moved int64, err error) {
 	for moved < n {
+		if pace.frozen.Load() {
+			return moved, errFrozen
+		}
 		step := min(n-moved, stepBytes)
 		if buffered := int64(br.Buffered()); buffered > 0 {
 			b, err := br.Peek(int(min(step, buffered)))
@@ -245,8 +269,9 @@ func moveChunked(dst *net.TCPConn, br *bufio.Reader, src *net.TCPConn, pace *pac
 // pacer holds one direction of a connection to its rate. Time in which nothing was to be moved is not made good: begin
 // is called for each body.
 type pacer struct {
-	rate int64 // bytes a second, 0 for no limit
-	next time.Time
+	rate   int64 // bytes a second, 0 for no limit
+	next   time.Time
+	frozen *atomic.Bool // the link's
 }
 
 func (p *pacer) begin() { p.next = time.Now() }

@@ -20,14 +20,18 @@ type Options struct {
 
 // Proxy is a running proxy. Close ends it.
 type Proxy struct {
-	o     Options
-	ln    net.Listener
-	count counters
-	wg    sync.WaitGroup
-	mu    struct {
+	o       Options
+	address string
+	count   counters
+	wg      sync.WaitGroup
+	mu      struct {
 		sync.Mutex
+		ln     net.Listener
 		closed bool
+		left   bool                      // between Leave and Return
 		conns  map[*net.TCPConn]struct{} // both ends of every connection, for Close
+		links  map[*link]struct{}
+		faults []*Fault
 	}
 }
 
@@ -40,19 +44,24 @@ func Listen(address string, o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{o: o, ln: ln}
+	p := &Proxy{o: o, address: ln.Addr().String()}
+	p.mu.ln = ln
 	p.mu.conns = map[*net.TCPConn]struct{}{}
-	p.wg.Go(p.accept)
+	p.mu.links = map[*link]struct{}{}
+	p.wg.Go(func() { p.accept(ln) })
 	return p, nil
 }
 
 // Addr is the address clients connect to, HOST:PORT.
-func (p *Proxy) Addr() string { return p.ln.Addr().String() }
+func (p *Proxy) Addr() string { return p.address }
 
 // Close breaks all connections and waits until everything has ended.
 func (p *Proxy) Close() error {
-	err := p.ln.Close()
 	p.mu.Lock()
+	var err error
+	if !p.mu.left {
+		err = p.mu.ln.Close()
+	}
 	p.mu.closed = true
 	for c := range p.mu.conns {
 		c.Close()
@@ -62,9 +71,9 @@ func (p *Proxy) Close() error {
 	return err
 }
 
-func (p *Proxy) accept() {
+func (p *Proxy) accept(ln net.Listener) {
 	for {
-		c, err := p.ln.Accept()
+		c, err := ln.Accept()
 		if errors.Is(err, net.ErrClosed) {
 			return
 		}
@@ -76,11 +85,11 @@ func (p *Proxy) accept() {
 	}
 }
 
-// track keeps a connection for Close; false when the proxy is closed already.
+// track keeps a connection for Close; false when the proxy is closed or away already.
 func (p *Proxy) track(c *net.TCPConn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.mu.closed {
+	if p.mu.closed || p.mu.left {
 		return false
 	}
 	p.mu.conns[c] = struct{}{}
@@ -111,6 +120,14 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	}
 	p.count.conns.Add(1)
 	l := &link{p: p, client: client, server: server, pending: make(chan *exchange, maxPipelined)}
+	p.mu.Lock()
+	p.mu.links[l] = struct{}{}
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		delete(p.mu.links, l)
+	}()
 	var wg sync.WaitGroup
 	wg.Go(l.answers)
 	l.requests()

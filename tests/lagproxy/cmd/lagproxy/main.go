@@ -3,7 +3,8 @@
 //	lagproxy --backend 127.0.0.1:9000 [--listen 127.0.0.1:0] [--latency 20ms] [--rate 80000000] [--admin 127.0.0.1:0]
 //
 // One JSON line says where it listens. On the admin address GET /counts answers the counters and POST /reset sets them
-// to zero. It ends on SIGINT, on SIGTERM and, with --exit-with-stdin, when its standard input closes.
+// to zero; POST /strike takes a fault, {"harm": "stall", "at": 1000, "kind": "Get", "times": 1}, and /heal, /freeze,
+// /leave and /return do what the package says of these methods. It ends on SIGINT, on SIGTERM and, with --exit-with-stdin, when its standard input closes.
 package main
 
 import (
@@ -84,5 +85,23 @@ func handler(p *lagproxy.Proxy) http.Handler {
 		json.NewEncoder(w).Encode(p.Counts()) // who asked may be gone
 	})
 	mux.HandleFunc("POST /reset", func(http.ResponseWriter, *http.Request) { p.Reset() })
+	mux.HandleFunc("POST /strike", func(w http.ResponseWriter, r *http.Request) {
+		var f lagproxy.Fault
+		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		p.Strike(f)
+	})
+	mux.HandleFunc("POST /heal", func(http.ResponseWriter, *http.Request) { p.Heal() })
+	mux.HandleFunc("POST /freeze", func(http.ResponseWriter, *http.Request) { p.Freeze() })
+	mux.HandleFunc("POST /leave", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Leave()) })
+	mux.HandleFunc("POST /return", func(w http.ResponseWriter, _ *http.Request) { answer(w, p.Return()) })
 	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 }

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pailfs/s3client"
+)
+
+var testNow = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+
+// fullReport has all there can be.
+func fullReport() statusReport {
+	ago := func(d time.Duration) *time.Time {
+		at := testNow.Add(-d)
+		return &at
+	}
+	return statusReport{
+		Mountpoint: "/mnt/x", State: stateDraining, Source: "pailfs#KR1:b", PID: 42, Since: *ago(26 * time.Hour), Version: "1.0",
+		StateDir: "/s", LogFile: "/s/log/x.log", Drain: &progress{Done: 1 << 20, Total: 4 << 20},
+		Store: &storeReport{Endpoint: "https://kr1", Region: "KR1", Provider: "nhn", Away: true, Since: ago(90 * time.Second), Error: "refused\nagain"},
+		Unsaved: unsavedOf([]unsavedFile{{Path: "b/a\x1b[2J", Bytes: 3 << 20, Since: *ago(time.Minute), Error: "denied"},
+			{Path: "b/한글 b", Bytes: 1, Since: *ago(time.Hour)}}),
+		Conflicts:   &conflictsReport{Count: 1, Files: []conflictReport{{Path: "b/c", Kept: "b/c.conflict-h-1"}}},
+		Memory:      &memoryReport{Budget: 256 << 20, Cached: 34 << 20, InFlight: 8 << 20, RSS: 120 << 20},
+		Blocks:      &blocksReport{Hits: 3, Misses: 1, Fetches: 2, Fetched: 4 << 20},
+		Names:       &namesReport{Known: 1234, Attributes: 100, Changes: 2, Hidden: 1},
+		Disk:        &diskReport{Dir: "/var/cache/pailfs", Bytes: 1 << 30, Limit: 10 << 30, Files: 7, Hits: 1, Misses: 1, Corrupt: 1, Paused: "the disk is full"},
+		Ahead:       &aheadReport{Fetched: 9, Used: 8},
+		Passthrough: &passthroughReport{Why: "needs root", Opens: 3},
+		Requests:    &s3client.Counts{Get: 12, Head: 3, List: 2, Retries: 1, BytesIn: 1 << 30, BytesOut: 5},
+	}
+}
+
+func TestStatusText(t *testing.T) {
+	var b strings.Builder
+	killed := statusReport{Mountpoint: "/mnt/\x1b]0;x\a", State: stateKilled, Why: "its process is gone", Source: "s", PID: 1, Since: testNow}
+	if err := printReports(&b, []statusReport{fullReport(), killed}, testNow); err != nil {
+		t.Fatal(err)
+	}
+	const want = `/mnt/x
+  state       draining: unmounted, storing what is left, 1 MiB of 4 MiB
+  source      pailfs#KR1:b
+  process     pid 42, since 2026-04-30 10:00:00 (1d2h), pailfs 1.0
+  store       https://kr1, region KR1, nhn; away for 1m30s: refused again
+  unsaved     2 files, 3 MiB, oldest 1h, 1 could not be stored
+                "b/a\x1b[2J" (3 MiB): denied
+                b/한글 b (1 B)
+  conflicts   1 file changed here and elsewhere, both versions kept
+                b/c: the version of this mount is b/c.conflict-h-1
+  memory      at most 256 MiB: 34 MiB cached, 8 MiB in flight, 0 B held; process 120 MiB
+  reads       75% of blocks from memory; 2 fetches, 4 MiB; 9 small files ahead, 8 of them used
+  disk cache  /var/cache/pailfs: 1 GiB of 10 GiB, 7 files; 50% of blocks found; 1 damaged; paused: the disk is full
+  passthrough off: needs root; 3 opens
+  names       1234 known, 100 with attributes, 2 changed here, 1 keys hidden
+  requests    17: GET 12, HEAD 3, LIST 2, PUT 0, COPY 0, POST 0, DELETE 0; 1 retries, 0 throttled
+  traffic     1 GiB in, 5 B out
+  log         /s/log/x.log
+
+"/mnt/\x1b]0;x\a"
+  state       killed: its process is gone
+  source      s
+  process     pid 1, since 2026-05-01 12:00:00 (0s)
+`
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestLongListsAreCut(t *testing.T) {
+	var list []unsavedFile
+	for range 150 {
+		list = append(list, unsavedFile{Path: "b/k", Bytes: 1})
+	}
+	u := unsavedOf(list)
+	if u.Count != 150 || u.Bytes != 150 || len(u.Files) != 100 || u.Oldest != nil {
+		t.Errorf("%+v", u)
+	}
+	var b strings.Builder
+	page{&b, testNow}.unsaved(*u)
+	if n := strings.Count(b.String(), "\n"); n != 12 || !strings.Contains(b.String(), "and 140 more") {
+		t.Errorf("%s", b.String())
+	}
+}
+
+// Every field is documented, and named as fields are: small letters and underscores.
+func TestStatusFieldsAreDocumented(t *testing.T) {
+	doc, err := os.ReadFile("testdata/status.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(fullReport())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(b, &fields); err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range fields {
+		names := []string{name}
+		if object, ok := value.(map[string]any); ok && name != "requests" && name != "drain" {
+			names = nil
+			for inner := range object {
+				names = append(names, name+"."+inner)
+			}
+		}
+		for _, n := range names {
+			if !strings.Contains(string(doc), "| `"+n+"` |") || n != strings.ToLower(n) {
+				t.Errorf("%s is not documented", n)
+			}
+		}
+	}
+}
+
+func TestWhatARuntimeFileSays(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		set   func(r *runtimeFile) error
+		state string // "" for nothing to report
+		why   string
+		code  int
+	}{
+		{"killed", func(r *runtimeFile) error { return r.close() }, stateKilled, "gone without a word", exitMountPoint},
+		{"a good end", func(r *runtimeFile) error { return r.Finish(result{}) }, "", "", exitOK},
+		{"data left", func(r *runtimeFile) error {
+			return r.Finish(result{Code: exitUnsaved, Message: "1 file not stored", Hint: "mount again", Unsaved: []unsavedFile{{Path: "b/k", Bytes: 3}}})
+		}, stateEnded, "1 file not stored (mount again)", exitUnsaved},
+		{"finishing", func(r *runtimeFile) error { return r.Ending() }, stateDraining, "", exitOK},
+		{"just started", func(r *runtimeFile) error {
+			return r.write(func(s *runtimeState) { s.Started = time.Now() })
+		}, stateStarting, "", exitOK},
+		{"a socket that is gone", func(r *runtimeFile) error { return r.Socket("gone.sock") }, stateUnanswered, "does not listen", exitMountPoint},
+		{"a socket elsewhere", func(r *runtimeFile) error { return r.Socket("../x.sock") }, stateUnanswered, "damaged", exitMountPoint},
+		{"damaged", func(r *runtimeFile) error { _, err := r.mu.f.WriteAt([]byte("}"), 0); return err }, stateUnanswered, "damaged", exitMountPoint},
+	} {
+		dir := t.TempDir()
+		r := openTestRuntime(t, dir)
+		v := viewOf(t, dir)
+		if err := c.set(r); err != nil {
+			t.Fatal(err)
+		}
+		got := reportOn(t.Context(), v)
+		switch {
+		case got == nil && c.state != "":
+			t.Errorf("%s: nothing", c.name)
+		case got != nil && (got.State != c.state || !strings.Contains(got.Why, c.why) || codeOf(*got) != c.code):
+			t.Errorf("%s: %+v, code %d", c.name, got, codeOf(*got))
+		}
+		r.close()
+	}
+}
+
+// A process without a control socket is waited for, for a while.
+func TestAProcessWithoutASocket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		r := openTestRuntime(t, dir)
+		defer r.Discard()
+		began := time.Now()
+		_, err := daemon{viewOf(t, dir), "status", "/mnt/x"}.Status(t.Context())
+		if f := failureOf(err); f.code != exitMountPoint || !strings.Contains(f.message, "no control socket") || time.Since(began) != socketPatience {
+			t.Errorf("%+v after %v", f, time.Since(began))
+		}
+	})
+}
+
+func TestStatusOfAllMounts(t *testing.T) {
+	dir := t.TempDir()
+	serveFake(t, dir, &fakeMount{})
+	other, err := openRuntime(dir, runtimeState{PID: 7, Mountpoint: "/mnt/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.close(); err != nil { // killed
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	s := &status{json: true, dirs: []string{dir}, std: stdio{out: &out, err: &out}, now: time.Now}
+	f := failureOf(s.once(t.Context(), &out))
+	if f.code != exitMountPoint || !f.silent {
+		t.Errorf("%+v", f)
+	}
+	var list []statusReport
+	if err := json.Unmarshal([]byte(out.String()), &list); err != nil || len(list) != 2 || list[0].State != stateKilled || list[1].State != stateServing {
+		t.Errorf("%v %s", err, out.String())
+	}
+}
+
+func TestWatchShowsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out countingWriter
+		s := &status{json: true, dirs: []string{t.TempDir()}, std: stdio{out: &out}, now: time.Now}
+		out.enough, out.stop = 3, errors.New("enough")
+		began := time.Now()
+		if err := s.run(t.Context(), 5*time.Second); !errors.Is(err, out.stop) {
+			t.Error(err)
+		}
+		if time.Since(began) != 10*time.Second || slices.ContainsFunc(out.written, func(s string) bool { return s != "[]\n" }) {
+			t.Errorf("%v after %v", out.written, time.Since(began))
+		}
+	})
+}
+
+// countingWriter fails at the last of enough writes.
+type countingWriter struct {
+	written []string
+	enough  int
+	stop    error
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	w.written = append(w.written, string(p))
+	if len(w.written) == w.enough {
+		return 0, w.stop
+	}
+	return len(p), nil
+}
+
+func TestWatchFlag(t *testing.T) {
+	for in, want := range map[string]time.Duration{"": 0, "true": 2 * time.Second, "false": 0, "1": time.Second, "0.5": 500 * time.Millisecond, "1m": time.Minute} {
+		w := watchFlag(in)
+		if got, err := w.interval(); err != nil || got != want {
+			t.Errorf("%s: %v %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"0", "-1", "soon", "48h"} {
+		w := watchFlag(in)
+		if got, err := w.interval(); err == nil {
+			t.Errorf("%q was taken for %v", in, got)
+		}
+	}
+}
+
+func TestShortTime(t *testing.T) {
+	for in, want := range map[time.Duration]string{0: "0s", 900 * time.Millisecond: "0s", -time.Second: "0s", 59 * time.Second: "59s", time.Minute: "1m",
+		61 * time.Second: "1m1s", time.Hour + time.Second: "1h", 3*time.Hour + 12*time.Minute: "3h12m", 49 * time.Hour: "2d1h"} {
+		if got := shortTime(in); got != want {
+			t.Errorf("%v: %s", in, got)
+		}
+	}
+}

@@ -1,0 +1,246 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// shown is a name as it may stand on a terminal: names of objects are anybody's, and are quoted where they are more than
+// letters.
+func shown(name string) string {
+	if name == "" || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return strconv.Quote(name)
+	}
+	return name
+}
+
+// printReports writes the reports for people.
+func printReports(out io.Writer, reports []statusReport, now time.Time) error {
+	var b strings.Builder
+	if len(reports) == 0 {
+		b.WriteString("nothing is mounted\n")
+	}
+	for i, r := range reports {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		page{&b, now}.report(r)
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+// page is a text of aligned lines.
+type page struct {
+	b   *strings.Builder
+	now time.Time
+}
+
+func (p page) line(name, format string, args ...any) {
+	fmt.Fprintf(p.b, "  %-11s %s\n", name, oneLine(fmt.Sprintf(format, args...)))
+}
+
+func (p page) report(r statusReport) {
+	fmt.Fprintf(p.b, "%s\n", shown(r.Mountpoint))
+	p.line("state", "%s", stateText(r))
+	p.line("source", "%s", shown(r.Source))
+	version := ""
+	if r.Version != "" {
+		version = ", pailfs " + shown(r.Version)
+	}
+	if r.PID != 0 {
+		p.line("process", "pid %d, since %s (%s)%s", r.PID, r.Since.Format("2006-01-02 15:04:05"), p.ago(r.Since), version)
+	}
+	if r.Store != nil {
+		p.store(*r.Store)
+	}
+	if r.Unsaved != nil {
+		p.unsaved(*r.Unsaved)
+	}
+	if r.Conflicts != nil {
+		p.conflicts(*r.Conflicts)
+	}
+	p.caches(r)
+	p.traffic(r)
+	if r.LogFile != "" {
+		p.line("log", "%s", shown(r.LogFile))
+	}
+}
+
+func stateText(r statusReport) string {
+	text := r.State
+	if r.ReadOnly && text == stateServing {
+		text += ", read-only"
+	}
+	if r.State == stateDraining {
+		text += ": unmounted, storing what is left"
+		if r.Drain != nil {
+			text += fmt.Sprintf(", %s of %s", formatSize(r.Drain.Done), formatSize(r.Drain.Total))
+		}
+	}
+	if r.Why != "" {
+		text += ": " + r.Why
+	}
+	return text
+}
+
+func (p page) store(s storeReport) {
+	health := "answers"
+	if s.Away {
+		health = "away"
+		if s.Since != nil {
+			health += " for " + p.ago(*s.Since)
+		}
+		if s.Error != "" {
+			health += ": " + s.Error
+		}
+	}
+	p.line("store", "%s, region %s, %s; %s", s.Endpoint, shown(s.Region), s.Provider, health)
+}
+
+func (p page) unsaved(u unsavedReport) {
+	const most = 10
+	if u.Count == 0 {
+		p.line("unsaved", "none")
+		return
+	}
+	text := fmt.Sprintf("%s, %s", files(u.Count), formatSize(u.Bytes))
+	if u.Oldest != nil {
+		text += ", oldest " + p.ago(*u.Oldest)
+	}
+	if u.Failed > 0 {
+		text += fmt.Sprintf(", %d could not be stored", u.Failed)
+	}
+	p.line("unsaved", "%s", text)
+	for i, f := range u.Files {
+		if i == most {
+			break
+		}
+		text := fmt.Sprintf("%s (%s)", shown(f.Path), formatSize(f.Bytes))
+		if f.Error != "" {
+			text += ": " + f.Error
+		}
+		p.line("", "  %s", text)
+	}
+	if more := u.Count - min(len(u.Files), most); more > 0 {
+		p.line("", "  and %d more", more)
+	}
+}
+
+func (p page) conflicts(c conflictsReport) {
+	const most = 10
+	if c.Count == 0 {
+		p.line("conflicts", "none")
+		return
+	}
+	p.line("conflicts", "%s changed here and elsewhere, both versions kept", files(c.Count))
+	shownFiles := c.Files[max(0, len(c.Files)-most):]
+	for _, f := range shownFiles {
+		p.line("", "  %s: the version of this mount is %s", shown(f.Path), shown(f.Kept))
+	}
+	if more := c.Count - len(shownFiles); more > 0 {
+		p.line("", "  and %d more before these", more)
+	}
+}
+
+func (p page) caches(r statusReport) {
+	if m := r.Memory; m != nil {
+		p.line("memory", "at most %s: %s cached, %s in flight, %s held; process %s", formatSize(m.Budget), formatSize(m.Cached),
+			formatSize(m.InFlight), formatSize(m.Held), formatSize(m.RSS))
+	}
+	if b := r.Blocks; b != nil {
+		text := fmt.Sprintf("%s of blocks from memory; %d fetches, %s", share(b.Hits, b.Misses), b.Fetches, formatSize(b.Fetched))
+		if a := r.Ahead; a != nil && a.Fetched > 0 {
+			text += fmt.Sprintf("; %d small files ahead, %d of them used", a.Fetched, a.Used)
+		}
+		p.line("reads", "%s", text)
+	}
+	if r.Disk != nil {
+		p.disk(*r.Disk)
+	}
+	if r.Passthrough != nil {
+		p.passthrough(*r.Passthrough)
+	}
+	if n := r.Names; n != nil {
+		text := fmt.Sprintf("%d known, %d with attributes", n.Known, n.Attributes)
+		if n.Changes > 0 {
+			text += fmt.Sprintf(", %d changed here", n.Changes)
+		}
+		if n.Hidden > 0 {
+			text += fmt.Sprintf(", %d keys hidden", n.Hidden)
+		}
+		p.line("names", "%s", text)
+	}
+}
+
+func (p page) disk(d diskReport) {
+	text := fmt.Sprintf("%s: %s of %s, %s; %s of blocks found", shown(d.Dir), formatSize(d.Bytes), formatSize(d.Limit), files(int(d.Files)), share(d.Hits, d.Misses))
+	if d.Queued > 0 {
+		text += fmt.Sprintf("; %s to be written", formatSize(d.Queued))
+	}
+	if d.Corrupt > 0 {
+		text += fmt.Sprintf("; %d damaged", d.Corrupt)
+	}
+	if d.Paused != "" {
+		text += "; paused: " + d.Paused
+	}
+	p.line("disk cache", "%s", text)
+}
+
+func (p page) passthrough(t passthroughReport) {
+	text := "on"
+	if !t.On {
+		text = "off"
+		if t.Why != "" {
+			text += ": " + t.Why
+		}
+	}
+	if t.Opens > 0 {
+		text += fmt.Sprintf("; %d opens", t.Opens)
+	}
+	p.line("passthrough", "%s", text)
+}
+
+func (p page) traffic(r statusReport) {
+	c := r.Requests
+	if c == nil {
+		return
+	}
+	p.line("requests", "%d: GET %d, HEAD %d, LIST %d, PUT %d, COPY %d, POST %d, DELETE %d; %d retries, %d throttled", c.Total(),
+		c.Get, c.Head, c.List, c.Put, c.Copy, c.Post, c.Delete, c.Retries, c.Throttled)
+	p.line("traffic", "%s in, %s out", formatSize(c.BytesIn), formatSize(c.BytesOut))
+}
+
+// ago is how long something has been, in two units at most: 3d4h, 5m20s.
+func (p page) ago(t time.Time) string { return shortTime(p.now.Sub(t)) }
+
+func shortTime(d time.Duration) string {
+	d = max(d, 0).Truncate(time.Second)
+	units := []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	for i, u := range units {
+		if d < u.size && i < len(units)-1 {
+			continue
+		}
+		text := fmt.Sprintf("%d%s", d/u.size, u.name)
+		if i+1 < len(units) && d%u.size >= units[i+1].size {
+			text += fmt.Sprintf("%d%s", d%u.size/units[i+1].size, units[i+1].name)
+		}
+		return text
+	}
+	return ""
+}
+
+// share is the part of hits in per cent.
+func share(hits, misses int64) string {
+	if hits+misses == 0 {
+		return "0%"
+	}
+	return fmt.Sprintf("%d%%", 100*hits/(hits+misses))
+}

@@ -1,0 +1,64 @@
+package tree
+
+import "time"
+
+// Known is what is known of a path without a request: found or absent as of less than the TTL ago, or by a change made
+// here. The attributes are complete if Entry.Full.
+func (t *Tree) Known(path string) (Entry, State) {
+	if _, _, err := t.space.locate(path); err != nil {
+		return Entry{}, Unknown
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.knownLocked(path)
+}
+
+func (t *Tree) knownLocked(path string) (Entry, State) {
+	e, state, since, ages := t.recordedLocked(path)
+	if ages && !t.fresh(since) {
+		return Entry{}, Unknown
+	}
+	return e, state
+}
+
+// lastKnown is Known however long ago that was; then it is Stale, an absent one too.
+func (t *Tree) lastKnown(path string) (Entry, State) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e, state, since, ages := t.recordedLocked(path)
+	if ages && !t.fresh(since) {
+		e.Seen, e.Stale = since, true
+	}
+	return e, state
+}
+
+// recordedLocked is what is recorded of a path and since when; what does not age needs no asking.
+func (t *Tree) recordedLocked(path string) (e Entry, state State, since time.Time, ages bool) {
+	if path == "" {
+		e := t.plainDir("")
+		e.Full = true
+		return e, Found, e.Seen, false
+	}
+	dir, name := split(path)
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
+		if e, found, _ := t.changedLocked(path, c, true); found {
+			return e, Found, c.checked, !c.pinned()
+		}
+		return Entry{}, Absent, c.checked, true
+	}
+	if e, seen, ok := t.entries.Get(dir, name); ok {
+		e.Seen = seen
+		return e, Found, seen, true
+	}
+	seen, absent := t.entries.IsAbsent(dir, name)
+	if !absent {
+		seen, absent = t.entries.Complete(dir)
+	}
+	switch {
+	case !absent:
+		return Entry{}, Unknown, seen, false
+	case t.mu.overlay.living(path):
+		return t.dirEntryLocked(path), Found, seen, true
+	}
+	return Entry{}, Absent, seen, true
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+)
+
+// target is what a row should reach.
+type target struct {
+	what  string
+	link  string
+	group string // the row of --rows it belongs to
+	atMax bool   // the bound is the most there may be; else the least
+	bound float64
+	// measured takes what is measured of one build; false where it was not.
+	measured func(res *results, link, build string) (float64, bool)
+}
+
+// targets are pailfs's. Ratios are of medians and of speeds: 1 is as fast as what it is compared to.
+func (r *rig) targets() []target {
+	seq, par, small := r.seqTitle(), r.parTitle(), r.smallTitle()
+	files := float64(len(r.small))
+	rand4, rand128 := randTitle(4*kib, true), randTitle(128*kib, true)
+	return []target{
+		{"cold sequential read / raw", "wan", "seqread", false, 0.90, speedOf(seq, rawName)},
+		{"cold sequential read / raw", "lan", "seqread", false, 0.60, speedOf(seq, rawName)},
+		{"CPU of a cold read, mount and program / raw", "wan", "seqread", true, 2.5, cpuOver(seq, rawName)},
+		{"first byte by path, round trips over raw", "wan", "firstbyte", true, 1.25, r.tripsOver(firstByPath)},
+		{"first byte after ls, round trips over raw", "wan", "firstbyte", true, 0.25, r.tripsOver(firstAfterLs)},
+		{"page cache / local file", "", "again", false, 0.90, speedOf(againCached, localName)},
+		{"disk cache / local file", "", "again", false, 0.90, speedOf(againDisk, localName)},
+		{"disk cache without passthrough / local file", "", "again", false, 0.60, variant(noPassthrough, speedOf(againDisk, localName))},
+		{"random 4 KiB / raw", "wan", "randread", false, 0.95, speedOf(rand4, rawName)},
+		{"random 4 KiB / raw", "lan", "randread", false, 0.60, speedOf(rand4, rawName)},
+		{"random 4 KiB, GETs a read", "wan", "randread", true, 1.01, perOp(rand4, "Get")},
+		{"random 128 KiB / raw", "wan", "randread", false, 0.95, speedOf(rand128, rawName)},
+		{"random 128 KiB, bytes fetched / asked", "wan", "randread", true, 1.1, fetched(rand128)},
+		{"random 128 KiB, GETs a read", "wan", "randread", true, 1.01, perOp(rand128, "Get")},
+		{"small files / raw one by one", "wan", "smallfiles", false, 10, speedOf(small, rawOne)},
+		{"small files / raw 32 at once", "wan", "smallfiles", false, 0.70, speedOf(small, rawMany)},
+		{"small files, GETs", "wan", "smallfiles", true, files, countOf(small, "Get")},
+		{"small files, HEADs", "wan", "smallfiles", true, files / 100, countOf(small, "Head")},
+		{"16 readers / raw", "wan", "parallel", false, 0.90, speedOf(par, rawName)},
+		{"16 readers, peak RSS in MiB", "wan", "parallel", true, float64(r.o.memoryMiB) + 60e6/mib, rssOfRow(par)},
+	}
+}
+
+// formatTargets is the last table.
+func (r *rig) formatTargets(b *strings.Builder, res *results) {
+	rows := 0
+	var out strings.Builder
+	tw := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "target\tlink\tbuild\twanted\tmeasured\tmet\n")
+	for _, t := range r.targets() {
+		l := t.link
+		if l == "" { // it is measured at one of them alone
+			l = r.o.links[len(r.o.links)-1]
+		}
+		for _, by := range r.builds() {
+			v, ok := t.measured(res, l, by.name())
+			if !ok {
+				continue
+			}
+			rows++
+			sign, met := ">=", v >= t.bound
+			if t.atMax {
+				sign, met = "<=", v <= t.bound
+			}
+			verdict := "yes"
+			if !met {
+				verdict = "NO"
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s %s\t%s\t%s\n", t.what, t.link, by.name(), sign, number(t.bound), number(v), verdict)
+		}
+	}
+	tw.Flush() // a strings.Builder does not fail
+	if rows > 0 {
+		fmt.Fprintf(b, "\n%s", out.String())
+	}
+}
+
+func number(v float64) string {
+	if v == float64(int64(v)) {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.2f", v)
+}
+
+type measured = func(res *results, link, build string) (float64, bool)
+
+// row finds the table of a title.
+func (r *results) row(link, title string) (row, bool) {
+	for _, t := range r.tables {
+		if t.link.name == link && t.row.title == title {
+			return t.row, true
+		}
+	}
+	return row{}, false
+}
+
+func speedOf(title, base string) measured {
+	return func(res *results, link, build string) (float64, bool) {
+		w, ok := res.row(link, title)
+		l, b := res.samples[key{link, title, build}], res.samples[key{link, title, base}]
+		if !ok || len(l) == 0 || len(b) == 0 {
+			return 0, false
+		}
+		_, median := w.bestMedian(l)
+		_, baseMedian := w.bestMedian(b)
+		return w.speed(median, baseMedian), true
+	}
+}
+
+// variant measures a step whose name has something behind the build's.
+func variant(suffix string, m measured) measured {
+	return func(res *results, link, build string) (float64, bool) { return m(res, link, build+" "+suffix) }
+}
+
+func (r *rig) tripsOver(title string) measured {
+	return func(res *results, link, build string) (float64, bool) {
+		l, b := res.samples[key{link, title, build}], res.samples[key{link, title, rawName}]
+		if len(l) == 0 || len(b) == 0 {
+			return 0, false
+		}
+		at, _ := linkNamed(link)
+		seconds := func(s sample) float64 { return s.Seconds }
+		return (medianOf(l, seconds) - medianOf(b, seconds)) / at.latency.Seconds(), true
+	}
+}
+
+func cpuOver(title, base string) measured {
+	return func(res *results, link, build string) (float64, bool) { return res.cpuRatio(link, title, build, base) }
+}
+
+// cpuRatio is what mount and program used, over what the base's did.
+func (r *results) cpuRatio(link, title, step, base string) (float64, bool) {
+	l, b := r.samples[key{link, title, step}], r.samples[key{link, title, base}]
+	if len(l) == 0 || len(b) == 0 {
+		return 0, false
+	}
+	both := func(s sample) float64 { return s.CPU + s.Reader }
+	return medianOf(l, both) / medianOf(b, both), true
+}
+
+// worst is the largest of a value in all rounds.
+func worst(title string, value func(sample) float64) measured {
+	return func(res *results, link, build string) (float64, bool) {
+		l := res.samples[key{link, title, build}]
+		if len(l) == 0 {
+			return 0, false
+		}
+		v := value(l[0])
+		for _, s := range l[1:] {
+			v = max(v, value(s))
+		}
+		return v, true
+	}
+}
+
+func countOf(title, kind string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.Counts.Requests[kind]) })
+}
+
+func perOp(title, kind string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.Counts.Requests[kind]) / float64(s.Ops) })
+}
+
+func fetched(title string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.Counts.Data) / float64(s.Bytes) })
+}
+
+func rssOfRow(title string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.PeakRSS) / mib })
+}

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/minio/minio-go/v7"
+)
+
+// write: one large file, until close has returned and it is in the store.
+func (r *rig) write() row {
+	written := newObject("written.bin", r.big.size/2)
+	data := make([]byte, written.size)
+	written.content.fill(data, 0)
+	w := row{title: fmt.Sprintf("%d MiB written", written.size/mib), unit: "MB/s", value: megabytes,
+		notes: []string{"raw: 16 parts of 8 MiB at once"}}
+	finish := func(ctx context.Context, s sample, err error) (sample, error) {
+		s.Bytes = written.size
+		if err != nil {
+			return s, err
+		}
+		return s, r.verify(ctx, written)
+	}
+	w.steps = append(w.steps, step{name: rawName, run: func(ctx context.Context) (sample, error) {
+		s, err := r.measureRaw(parallel, func(c *raw) error { return c.write(ctx, written.key, data) })
+		return finish(ctx, s, err)
+	}})
+	for _, by := range r.builds() {
+		w.steps = append(w.steps, step{name: by.name(), base: rawName, run: func(ctx context.Context) (sample, error) {
+			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error { return writeFile(m.path(written.key), data) }})
+			return finish(ctx, s, err)
+		}})
+	}
+	return w
+}
+
+// writeFile writes a file as cp does.
+func writeFile(path string, data []byte) (err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	for off := 0; off < len(data); off += readBytes {
+		if _, err := f.Write(data[off : off+readBytes]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// verify compares what the store has with what was written, past the distance, and deletes it.
+func (r *rig) verify(ctx context.Context, o object) error {
+	st, err := r.direct.core.StatObject(ctx, bucket, o.key, minio.StatObjectOptions{})
+	if err != nil {
+		return err
+	}
+	if st.Size != o.size {
+		return fmt.Errorf("the object has %d bytes, written were %d", st.Size, o.size)
+	}
+	if err := r.direct.read(ctx, pieces(o), r.buffers); err != nil {
+		return err
+	}
+	return r.direct.core.RemoveObject(ctx, bucket, o.key, minio.RemoveObjectOptions{})
+}

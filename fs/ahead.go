@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"path"
+	"sync"
 	"syscall"
 
 	"pailfs/cache"
@@ -69,4 +70,89 @@ func (f *face) opened(e tree.Entry) {
 	for n, i := range do.Files {
 		f.files.Ahead(version(i), do.Bytes[n])
 	}
+}
+
+// looked tells the readahead of attributes that a file was looked up, and asks for those that it wants.
+func (f *face) looked(e tree.Entry) {
+	if f.asks.head == nil || e.Mode&syscall.S_IFMT != syscall.S_IFREG || e.Pending {
+		return
+	}
+	dir, name := path.Split(e.Path)
+	for _, i := range f.ahead.Looks(dir, name, dirNames{f.tree, dir}) {
+		if bucket, key, err := f.tree.Locate(dir + i.Name); err == nil {
+			f.asks.start(dir+i.Name, func(ctx context.Context) {
+				// An answer of any other kind is none: who looks the name up asks again, and gets the error.
+				if o, err := f.asks.head(ctx, bucket, key); err == nil {
+					f.tree.Learn(bucket, key, o)
+				}
+			})
+		}
+	}
+}
+
+// asksAhead are requests for attributes that are under way before somebody looks.
+type asksAhead struct {
+	head func(ctx context.Context, bucket, key string) (s3client.Object, error) // nil: none are made
+	room chan struct{}
+
+	ctx     context.Context
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+	mu      struct {
+		sync.Mutex
+		byPath map[string]chan struct{} // closed when the answer is there
+	}
+}
+
+// asksAtOnce leaves half of the client's requests to who waits for one.
+const asksAtOnce = 32
+
+func newAsksAhead(head func(ctx context.Context, bucket, key string) (s3client.Object, error)) *asksAhead {
+	a := &asksAhead{head: head, room: make(chan struct{}, asksAtOnce)}
+	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.mu.byPath = make(map[string]chan struct{})
+	return a
+}
+
+// start runs do, unless the same path is asked for already.
+func (a *asksAhead) start(p string, do func(context.Context)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.mu.byPath[p] != nil || a.ctx.Err() != nil {
+		return
+	}
+	done := make(chan struct{})
+	a.mu.byPath[p] = done
+	a.running.Go(func() {
+		select {
+		case a.room <- struct{}{}:
+			do(a.ctx)
+			<-a.room
+		case <-a.ctx.Done():
+		}
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		delete(a.mu.byPath, p)
+		close(done)
+	})
+}
+
+// wait returns when nothing is under way for a path, or ctx ends.
+func (a *asksAhead) wait(ctx context.Context, p string) {
+	a.mu.Lock()
+	done := a.mu.byPath[p]
+	a.mu.Unlock()
+	if done == nil {
+		return
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+	}
+}
+
+// close cancels what is under way and waits for its end.
+func (a *asksAhead) close() {
+	a.cancel()
+	a.running.Wait()
 }

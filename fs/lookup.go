@@ -19,10 +19,12 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	}
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
+	n.face.asks.wait(own, p)
 	e, err := n.face.tree.Lookup(own, p)
 	if err != nil {
 		return nil, n.face.fail("lookup", p, err)
 	}
+	n.face.looked(e)
 	return n.inode(ctx, name, e, out), 0
 }
 

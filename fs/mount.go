@@ -20,6 +20,7 @@ import (
 	"pailfs/fs/ahead"
 	"pailfs/fs/content"
 	"pailfs/fs/tree"
+	"pailfs/s3client"
 )
 
 const (
@@ -60,6 +61,8 @@ type Options struct {
 	MountOptions []string
 	// Ahead guesses which small files are opened next; nil fetches none ahead. Attributes is built over the same one.
 	Ahead *ahead.Dirs
+	// Head asks for an object's attributes, for those that are asked for ahead; nil asks for none.
+	Head func(ctx context.Context, bucket, key string) (s3client.Object, error)
 	// Whole gives the file of an object that lies wholly in the disk tier, for passthrough. nil: PassthroughOff says why.
 	Whole          func(cache.Version) (Backing, bool)
 	PassthroughOff string
@@ -171,7 +174,7 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 		o.Ahead = ahead.New(0)
 	}
 	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
-		ahead: o.Ahead, pass: &passthrough{whole: o.Whole, why: o.PassthroughOff}}}
+		ahead: o.Ahead, asks: newAsksAhead(o.Head), pass: &passthrough{whole: o.Whole, why: o.PassthroughOff}}}
 	own, cancel := root.face.request(ctx, o.Timeout)
 	defer cancel()
 	e, err := o.Tree.Lookup(own, "")
@@ -257,8 +260,11 @@ func raiseReadAhead(mountpoint string) error {
 	return os.WriteFile(name, []byte(fmt.Sprint(readAheadKiB)), 0)
 }
 
-// Wait returns when the file system is unmounted, by whoever.
-func (s *Server) Wait() { s.fuse.Wait() }
+// Wait returns when the file system is unmounted, by whoever, and nothing of the face runs any more.
+func (s *Server) Wait() {
+	s.fuse.Wait()
+	s.face.asks.close()
+}
 
 // Unmount unmounts; EBUSY while a program uses it.
 func (s *Server) Unmount() error { return s.fuse.Unmount() }

@@ -42,6 +42,7 @@ type face struct {
 	names   *names
 	files   *content.Files
 	ahead   *ahead.Dirs
+	asks    *asksAhead
 	pass    *passthrough
 	log     *slog.Logger
 	ttl     time.Duration

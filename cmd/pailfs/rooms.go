@@ -59,10 +59,14 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 		return m, err
 	}
 	whole, off := m.passthrough()
+	head := m.client.Head
+	if !p.FullAttributes {
+		head = nil
+	}
 	m.server, err = pfs.Mount(ctx, pfs.Options{
 		Tree: m.names, Files: m.files, Mountpoint: p.mountpoint, Source: p.source(),
 		ReadOnly: p.ReadOnly, AllowOther: p.AllowOther, MountOptions: p.MountWords,
-		Ahead: small, Whole: whole, PassthroughOff: off,
+		Ahead: small, Head: head, Whole: whole, PassthroughOff: off,
 		TTL: p.MetadataTTL, Timeout: p.Timeout, Log: log, Debug: p.LogLevel <= slog.LevelDebug,
 	})
 	return m, err

@@ -23,11 +23,12 @@ const (
 	mostDirs = 256
 )
 
-// Item is a file of a directory: its name, its version and how many bytes it has.
+// Item is a file of a directory: its name, its version and how many bytes it has, and whether its attributes are known.
 type Item struct {
-	Name string
-	ETag string
-	Size int64
+	Name  string
+	ETag  string
+	Size  int64
+	Known bool
 }
 
 // bytes is how much of the file is fetched ahead.
@@ -61,6 +62,7 @@ type Counts struct {
 	Used    int64 // of them, opened afterwards
 	Peeks   int64 // lookups answered by a GET
 	Looks   int64 // lookups answered by a HEAD
+	Asked   int64 // files whose attributes were asked for ahead
 }
 
 // Dirs is the memory of the directories used last. Safe for concurrent use.
@@ -81,8 +83,16 @@ type Dirs struct {
 //	single -------------------------------------------> in order: 4, 8, 16 ... 64 files ahead
 //	    ^                                                  |   (an open a little before the last one changes nothing)
 //	    +------- an open anywhere else --------------------+  what is ahead is given up
+//
+// The same for looks, once files are looked at and not opened: an order opens a window of 8 ... 64 files whose attributes
+// are asked for ahead.
 type dir struct {
-	looks  int    // files looked at since the last open
+	looks  int // lookups that needed attributes since the last open
+	looked struct {
+		last   string
+		window int    // files ahead; 0 while there is no order
+		edge   string // asked for up to this name
+	}
 	last   string // opened last
 	window int    // files ahead; 0 while single
 	edge   string // fetched ahead up to this name
@@ -147,7 +157,7 @@ func (d *Dirs) Opened(path, name string, names Names) Fetch {
 		return Fetch{}
 	}
 	v := d.dirLocked(path)
-	v.looks = 0
+	v.looks, v.looked.window = 0, 0
 	before := v.last
 	if before == name {
 		return Fetch{}
@@ -167,6 +177,38 @@ func (d *Dirs) Opened(path, name string, names Names) Fetch {
 	v.last = name
 	d.passedLocked(v, name)
 	return d.windowLocked(v, name, names)
+}
+
+// Looks records that a file was looked up, whatever was known of it, and says of which files to ask for the attributes
+// now: of those behind it, when files of the directory are looked at in order and not opened (ls -l, rsync, git status).
+func (d *Dirs) Looks(path, name string, names Names) []Item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v, ok := d.mu.dirs.Get(path)
+	if !ok || d.most <= 0 || v.looks <= idleLooks || v.window > 0 {
+		return nil // nothing was asked for here, or bytes come ahead
+	}
+	l := &v.looked
+	before := l.last
+	l.last = name
+	n, known := names.Between(before, name)
+	if before == "" || !known || n > gap || name < before {
+		l.window, l.edge = 0, ""
+		return nil
+	}
+	if left, _ := names.Between(name, l.edge); l.window > 0 && l.edge > name && left > l.window/2 {
+		return nil
+	}
+	l.window = min(max(8, 2*l.window), mostAhead)
+	from := max(name, l.edge)
+	var ask []Item
+	for _, i := range names.Following(from, l.window) {
+		if l.edge = i.Name; !i.Known {
+			ask = append(ask, i)
+		}
+	}
+	d.mu.counts.Asked += int64(len(ask))
+	return ask
 }
 
 // dropLocked ends an order: what is waiting is not wanted.

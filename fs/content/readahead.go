@@ -228,9 +228,9 @@ func (r *readahead) grow(most int64) {
 // advance moves ahead to the window's end, on boundaries of pieces, and says what that adds. bare: nothing is ahead yet,
 // so less than a whole piece is worth a GET too.
 func (r *readahead) advance(size int64, bare bool) guess {
-	grain := int64(firstWindow)
-	if r.window >= 2*pieceBytes {
-		grain = pieceBytes
+	grain := int64(firstWindow) // half of the window at the most, so that two requests are under way
+	for grain < pieceBytes && 4*grain <= r.window {
+		grain *= 2
 	}
 	to := (r.next + r.window) / grain * grain
 	to = min(max(to, r.next), size)

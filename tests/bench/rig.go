@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 	"golang.org/x/sys/unix"
@@ -53,6 +54,7 @@ type rig struct {
 	link    link
 	direct  *raw // past the distance, to prepare and verify
 
+	born    time.Time // when the objects were stored
 	big     object
 	small   []object
 	par     []object
@@ -115,6 +117,7 @@ func (r *rig) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	r.born = time.Now()
 	return nil
 }
 

@@ -70,6 +70,7 @@ func (f *face) opened(e tree.Entry) {
 	for n, i := range do.Files {
 		f.files.Ahead(version(i), do.Bytes[n])
 	}
+	f.ask(dir, do.Ask)
 }
 
 // looked tells the readahead of attributes that a file was looked up, and asks for those that it wants.
@@ -78,7 +79,15 @@ func (f *face) looked(e tree.Entry) {
 		return
 	}
 	dir, name := path.Split(e.Path)
-	for _, i := range f.ahead.Looks(dir, name, dirNames{f.tree, dir}) {
+	f.ask(dir, f.ahead.Looks(dir, name, dirNames{f.tree, dir}))
+}
+
+// ask asks for attributes that nobody waits for yet.
+func (f *face) ask(dir string, items []ahead.Item) {
+	if f.asks.head == nil {
+		return
+	}
+	for _, i := range items {
 		if bucket, key, err := f.tree.Locate(dir + i.Name); err == nil {
 			f.asks.start(dir+i.Name, func(ctx context.Context) {
 				// An answer of any other kind is none: who looks the name up asks again, and gets the error.

@@ -17,8 +17,11 @@ const (
 	// mostAhead is the most files fetched ahead in a directory: at 20 ms a request and 64 at once a reader gets 3,200 a
 	// second, which is more than the kernel opens for one thread.
 	mostAhead = 64
-	// gap is how many names a reader in order may skip between two opens (a shell's pattern, .git in between).
-	gap = 8
+	// gap is how many names a reader in order may skip between two opens (a shell's pattern, .git in between), and
+	// firstGap how many while he is not known to be one: who opens at random hits upon a neighbour now and then.
+	gap, firstGap = 8, 2
+	// proof: so many opens on end go on from the one before.
+	proof = 2
 	// mostDirs are remembered.
 	mostDirs = 256
 )
@@ -53,6 +56,7 @@ type Names interface {
 type Fetch struct {
 	Files []Item
 	Bytes []int64
+	Ask   []Item // for the attributes of these: they have no bytes
 	Drop  []Item
 }
 
@@ -79,7 +83,7 @@ type Dirs struct {
 
 // dir is one directory.
 //
-//	    an open up to `gap` names behind the last one
+//	    two opens, each a little behind the one before
 //	single -------------------------------------------> in order: 4, 8, 16 ... 64 files ahead
 //	    ^                                                  |   (an open a little before the last one changes nothing)
 //	    +------- an open anywhere else --------------------+  what is ahead is given up
@@ -94,6 +98,7 @@ type dir struct {
 		edge   string // asked for up to this name
 	}
 	last   string // opened last
+	run    int    // opens on end that went on from the one before
 	window int    // files ahead; 0 while single
 	edge   string // fetched ahead up to this name
 	// waiting are the files fetched ahead and not opened yet, in order.
@@ -166,15 +171,22 @@ func (d *Dirs) Opened(path, name string, names Names) Fetch {
 	if before != "" {
 		n, ok = names.Between(before, name)
 	}
+	most := gap
+	if v.window == 0 {
+		most = firstGap
+	}
 	switch {
-	case !ok || n > gap:
-		v.last = name
+	case !ok || n > most:
+		v.last, v.run = name, 0
 		return Fetch{Drop: d.dropLocked(v)}
 	case name < before: // one of several readers that go through the directory together
 		d.takeLocked(v, name)
 		return Fetch{}
 	}
 	v.last = name
+	if v.run++; v.run < proof {
+		return Fetch{}
+	}
 	d.passedLocked(v, name)
 	return d.windowLocked(v, name, names)
 }
@@ -264,9 +276,13 @@ func (d *Dirs) windowLocked(v *dir, name string, names Names) Fetch {
 		v.edge = i.Name
 		v.waiting = append(v.waiting, i)
 		d.mu.bytes += n
-		if n > 0 {
+		switch {
+		case n > 0:
 			f.Files, f.Bytes = append(f.Files, i), append(f.Bytes, n)
 			d.mu.counts.Fetched++
+		case !i.Known: // an empty file has attributes as well
+			f.Ask = append(f.Ask, i)
+			d.mu.counts.Asked++
 		}
 	}
 	return f

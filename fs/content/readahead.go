@@ -10,11 +10,12 @@ const (
 	firstWindow = 1 * mib
 	// pieceBytes is the size of the GETs of a grown window: 96 MiB of window make 24 of them.
 	pieceBytes = 4 * mib
-	// slackBytes: the kernel's own readahead sends reads of up to 1 MiB from several threads; so much out of order is
-	// still sequential.
+	// slackBytes: the kernel's own readahead sends reads of up to 1 MiB from several threads; so far ahead of its turn a
+	// read is still sequential.
 	slackBytes = 2 * mib
-	// behindBytes of what a streaming reader has read stay in memory, for reads that come late; what lies further back is
-	// in the kernel's page cache and given up here.
+	// behindBytes of what a streaming reader has read stay in memory, for reads that come late (the kernel has up to four
+	// of 1 MiB under way for who has announced to read on end); what lies further back is in the kernel's page cache and
+	// given up here.
 	behindBytes = 8 * mib
 	// backWindow is the most that is fetched before a reader who reads backward: such readers look for something.
 	backWindow = 16 * mib
@@ -109,7 +110,7 @@ func (r *readahead) read(off, n, size, most int64) guess {
 		if stepped && r.skips(step) {
 			return r.stride(size, most, true)
 		}
-		if off > max(r.next+slackBytes, r.ahead) || off < r.next-slackBytes {
+		if off > max(r.next+slackBytes, r.ahead) || off < r.next-behindBytes {
 			return r.lost(off, n)
 		}
 		return r.goOn(off, n, size, most)

@@ -177,6 +177,25 @@ func TestReadaheadStrided(t *testing.T) {
 	}
 }
 
+// Reads that come late, as the kernel's do when it has several under way, change nothing.
+func TestReadaheadLateReads(t *testing.T) {
+	var r readahead
+	asked := int64(0)
+	order := []int64{0, 1, 2, 3, 5, 4, 6, 9, 8, 10, 7, 11, 14, 13, 12, 15, 16, 17, 20, 19, 21, 18}
+	for _, at := range order {
+		g := r.read(at*mib, mib, 1<<30, 64*mib)
+		if g.drop.Len > 0 || r.how != forward {
+			t.Fatalf("at %d MiB: %+v, access %v", at, g, r.how)
+		}
+		for _, p := range g.ranges() {
+			if p.Off != asked {
+				t.Fatalf("at %d MiB: asks for %+v after %d", at, p, asked)
+			}
+			asked = end(p)
+		}
+	}
+}
+
 // A wrong guess is given up: what was fetched ahead of a reader who went away is not wanted any more.
 func TestReadaheadGivesUpAWrongGuess(t *testing.T) {
 	var r readahead

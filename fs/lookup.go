@@ -22,7 +22,11 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	n.face.asks.wait(own, p)
 	e, err := n.face.tree.Lookup(own, p)
 	if err != nil {
-		return nil, n.face.fail("lookup", p, err)
+		errno := n.face.fail("lookup", p, err)
+		if errno == syscall.ENOENT {
+			n.toldAbsent(name)
+		}
+		return nil, errno
 	}
 	n.face.looked(e)
 	return n.inode(ctx, name, e, out), 0
@@ -55,4 +59,34 @@ func (f *face) ttlOf(e tree.Entry) time.Duration {
 		return min(staleTTL, f.ttl)
 	}
 	return f.ttl
+}
+
+// manyAbsent is from how many names on those that the kernel has forgotten by itself are dropped.
+const manyAbsent = 1000
+
+// toldAbsent remembers that the kernel was told that a name is not there.
+func (n *node) toldAbsent(name string) {
+	now := time.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.mu.absent == nil {
+		n.mu.absent = make(map[string]time.Time)
+	}
+	if len(n.mu.absent) >= manyAbsent {
+		for old, told := range n.mu.absent {
+			if now.Sub(told) > kernelAbsentTTL {
+				delete(n.mu.absent, old)
+			}
+		}
+	}
+	n.mu.absent[name] = now
+}
+
+// takeAbsent gives those names, and forgets them.
+func (n *node) takeAbsent() map[string]time.Time {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	absent := n.mu.absent
+	n.mu.absent = nil
+	return absent
 }

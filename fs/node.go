@@ -65,6 +65,8 @@ type node struct {
 		closed time.Time  // when the last handle was released
 		split  bool       // who opens it to write needs an inode of his own
 		file   *content.File
+		// absent are names of a directory that the kernel was told are not there, and when: Refresh takes that back.
+		absent map[string]time.Time
 		// pages is the version whose bytes the kernel's page cache may hold; zero when nobody knows.
 		pages cache.Version
 		// timesSet is when utimens last set the times here: a write that came later wins, an earlier one does not.

@@ -45,7 +45,6 @@ type passthrough struct {
 	why     string                              // why whole is nil
 	refused atomic.Bool                         // by the kernel
 	opens   atomic.Int64
-	used    atomic.Int64
 }
 
 // status says whether it is used, and why not.

@@ -73,6 +73,11 @@ func (s *Server) forget(in *gofuse.Inode) {
 			notify(in, name)
 		}
 	}
+	if n, ok := in.Operations().(*node); ok {
+		for name := range n.takeAbsent() {
+			notify(in, name)
+		}
+	}
 	in.NotifyContent(-1, 0) // attributes alone: pages would be waited for
 }
 

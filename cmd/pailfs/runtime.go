@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -248,6 +249,17 @@ func (v *runtimeView) Ended() bool {
 	}
 	_ = unix.Flock(int(v.f.Fd()), unix.LOCK_UN)
 	return true
+}
+
+// Owns says whether a process belongs to the user whose file this is, or is gone. Root reads files that users wrote: a user
+// must not choose which process root signals.
+func (v *runtimeView) Owns(pid int) bool {
+	var file, process unix.Stat_t
+	if unix.Fstat(int(v.f.Fd()), &file) != nil {
+		return false
+	}
+	err := unix.Stat("/proc/"+strconv.Itoa(pid), &process)
+	return errors.Is(err, unix.ENOENT) || err == nil && process.Uid == file.Uid
 }
 
 // Forget removes the file of a mount that has ended, if it is still the one of that name and lies in dir: in a directory

@@ -208,3 +208,28 @@ func TestAKilledMount(t *testing.T) {
 		t.Errorf("%v %+v %v", v.Ended(), s, err)
 	}
 }
+
+// A runtime file speaks for processes of its owner alone.
+func TestARuntimeFileOwnsItsUsersProcesses(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give the file away")
+	}
+	path := t.TempDir() + "/m.json"
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	v, err := openView(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if !v.Owns(os.Getpid()) || !v.Owns(1<<30) {
+		t.Error("a process of the same user, or one that is gone, is not owned")
+	}
+	if err := os.Chown(path, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	if v.Owns(os.Getpid()) {
+		t.Error("root's process is owned by a user's file")
+	}
+}

@@ -115,6 +115,9 @@ func (u *umount) stop(view *runtimeView) error {
 	if err != nil || view.Ended() { // ended: the pid may be another process's by now
 		return nil
 	}
+	if !view.Owns(state.PID) {
+		return &failure{code: exitHost, command: "umount", message: fmt.Sprintf("%s is taken away, but process %d is not of the user whose mount it was: it is left alone", u.given, state.PID)}
+	}
 	if err := unix.Kill(state.PID, unix.SIGTERM); err != nil && !errors.Is(err, unix.ESRCH) {
 		return &failure{code: exitHost, command: "umount", message: fmt.Sprintf("%s is taken away, but its process %d cannot be told to end: %v", u.given, state.PID, err)}
 	}

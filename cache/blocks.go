@@ -27,7 +27,7 @@ type Fetch func(ctx context.Context, v Version, off, length int64) (io.ReadClose
 type BlocksOptions struct {
 	// MemoryBytes bounds present bytes and bytes in flight together. Default 256 MiB, at least four blocks.
 	MemoryBytes int64
-	// BlockBytes is the unit of caching and the least that is fetched. Default 64 KiB.
+	// BlockBytes is the unit of caching and the least that is fetched. Default 32 KiB.
 	BlockBytes int
 	// Fetch is required.
 	Fetch Fetch
@@ -39,7 +39,7 @@ type BlocksOptions struct {
 
 const (
 	defaultMemoryBytes   = 256 << 20
-	defaultBlockBytes    = 64 << 10
+	defaultBlockBytes    = 32 << 10
 	defaultMaxFetchBytes = 8 << 20
 	minMemoryBlocks      = 4
 	toDiskShare          = 4 // at most this part of the memory waits for the disk
@@ -152,12 +152,7 @@ func (b *Blocks) View(ctx context.Context, v Version, off int64, n int) (*View, 
 	}
 	view := newView(b, sp.blocks())
 	version := unique.Make(v)
-	missing := 0
-	for i := range view.blocks {
-		if view.blocks[i] = b.memory.get(blockKey{version, sp.first + int64(i)}); view.blocks[i] == nil {
-			missing++
-		}
-	}
+	missing := len(view.blocks) - b.memory.getAll(blockKey{version, sp.first}, view.blocks)
 	b.hits.Add(int64(len(view.blocks) - missing))
 	b.misses.Add(int64(missing))
 	if missing > 0 {

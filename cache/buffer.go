@@ -1,16 +1,9 @@
 package cache
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
-
-	"golang.org/x/sys/unix"
 )
-
-// slabBytes is how much memory is taken from the system at once. Huge pages were tried (MADV_HUGEPAGE): a cold read was
-// no faster, as clearing 2 MiB at a time costs what the page faults did.
-const slabBytes = 4 << 20
 
 // blockOverhead is what a short block is charged beside its bytes: LRU element, map slot and header come to about
 // 250 bytes, which is most of what the block of a tiny object costs. For whole blocks it does not matter.
@@ -24,8 +17,11 @@ type block struct {
 	data    []byte
 	refs    atomic.Int32
 	cost    int64       // bytes this block is charged
-	pooled  bool        // data has a whole block's capacity and is used again
 	evicted atomic.Bool // counted in buffers.held; set before the cache's reference is dropped
+
+	// Where a whole buffer lies; nil for the bytes of a short block, which are the collector's. Never changes.
+	extent *extent
+	slot   int
 
 	// For memory.go, guarded by the shard's mutex.
 	used  bool  // a View had it
@@ -37,8 +33,7 @@ type buffers struct {
 	size int // bytes of a whole block
 	mu   struct {
 		sync.Mutex
-		free []*block // whole blocks nobody has
-		slab []byte   // the rest of the newest slab
+		arena
 	}
 	held atomic.Int64 // cost of blocks that left the cache (or never came in) and are still referenced
 
@@ -47,63 +42,117 @@ type buffers struct {
 
 // cost is the charge in bytes of a block of n bytes. A block of more than half the size has a whole buffer.
 func (p *buffers) cost(n int) int64 {
-	if n > p.size/2 {
+	if p.whole(n) {
 		return int64(p.size)
 	}
 	return int64(min(n+blockOverhead, p.size))
 }
 
+func (p *buffers) whole(n int) bool { return n > p.size/2 }
+
 // get returns a block of n bytes, their content undefined, with one reference.
 func (p *buffers) get(n int) *block {
-	var b *block
-	if n <= p.size/2 {
-		b = &block{data: make([]byte, n)}
+	return p.run(make([]*block, 0, 1), n, 1)[0]
+}
+
+// run appends to blocks at least one block and at most n, with one reference each and undefined content, that hold the
+// first of total bytes. They lie one behind the other in memory: see lie.
+func (p *buffers) run(blocks []*block, total, n int) []*block {
+	from := len(blocks)
+	if first := min(total, p.size); !p.whole(first) {
+		blocks = append(blocks, &block{data: make([]byte, first)})
 	} else {
-		b = p.whole()
+		if last := total - (n-1)*p.size; !p.whole(last) {
+			n-- // a short one has bytes of its own
+		}
+		p.mu.Lock()
+		blocks = p.mu.takeLocked(p, blocks, n)
+		p.mu.Unlock()
 	}
-	b.data = b.data[:n]
-	b.cost = p.cost(n)
-	b.evicted.Store(false)
-	b.used, b.since = false, 0
-	b.refs.Store(1)
-	return b
+	for _, b := range blocks[from:] {
+		n := min(total, p.size)
+		b.data = b.data[:n]
+		b.cost = p.cost(n)
+		b.evicted.Store(false)
+		b.used, b.since = false, 0
+		b.refs.Store(1)
+		total -= n
+	}
+	return blocks
 }
 
-// whole returns a block with a whole buffer: one that was used before, or the next piece of a slab. What was taken from
-// the system is kept for later blocks, so it is as much as the cache ever held, and goes when the cache itself does.
-func (p *buffers) whole() *block {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if n := len(p.mu.free); n > 0 {
-		b := p.mu.free[n-1]
-		p.mu.free[n-1] = nil
-		p.mu.free = p.mu.free[:n-1]
-		return b
+// lie says how many of the blocks, the first ones, lie one behind the other in memory, and returns their bytes as one
+// slice. There is at least one block.
+func lie(blocks []*block) (n int, data []byte) {
+	first := blocks[0]
+	e := first.extent
+	if e == nil {
+		return 1, first.data
 	}
-	if len(p.mu.slab) < p.size {
-		p.mu.slab = p.newSlab()
+	length := len(first.data)
+	for n = 1; n < len(blocks); n++ {
+		if b := blocks[n]; b.extent != e || b.slot != first.slot+n || length != n*e.size {
+			break
+		}
+		length += len(blocks[n].data)
 	}
-	b := &block{data: p.mu.slab[:p.size:p.size], pooled: true}
-	p.mu.slab = p.mu.slab[p.size:]
-	return b
+	from := first.slot * e.size
+	return n, e.data[from : from+length : from+length]
 }
 
-// newSlab takes memory from the system, outside the collected heap; from the heap where that cannot be had.
-func (p *buffers) newSlab() []byte {
-	n := max(slabBytes/p.size, 1) * p.size
-	slab, err := unix.Mmap(-1, 0, n, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
-	if err != nil {
-		return make([]byte, n)
+// someSlices is room for what joined makes of so many blocks, where they lie well.
+func someSlices(blocks int) int { return blocks/extentBlocks + 2 }
+
+// joined appends the bytes of the blocks, in as few slices as their places allow.
+func joined(slices [][]byte, blocks []*block) [][]byte {
+	for len(blocks) > 0 {
+		n, data := lie(blocks)
+		slices = append(slices, data)
+		blocks = blocks[n:]
 	}
-	runtime.AddCleanup(p, func(slab []byte) { _ = unix.Munmap(slab) }, slab)
-	return slab
+	return slices
 }
 
 // release drops one reference. It reports whether that ended a held block, so that there is more room now.
 func (p *buffers) release(b *block) (room bool) {
+	last, room := p.unref(b)
+	if last && b.extent != nil {
+		p.mu.Lock()
+		p.mu.freeLocked(b)
+		p.mu.Unlock()
+	}
+	return room
+}
+
+// releaseAll is release of several blocks, in which there may be nils.
+func (p *buffers) releaseAll(blocks []*block) (room bool) {
+	locked := false
+	for _, b := range blocks {
+		if b == nil {
+			continue
+		}
+		last, r := p.unref(b)
+		room = room || r
+		if !last || b.extent == nil {
+			continue
+		}
+		if !locked {
+			locked = true
+			p.mu.Lock()
+		}
+		p.mu.freeLocked(b)
+	}
+	if locked {
+		p.mu.Unlock()
+	}
+	return room
+}
+
+// unref drops one reference and reports whether it was the last, and then whether it ended a held block.
+func (p *buffers) unref(b *block) (last, room bool) {
 	switch n := b.refs.Add(-1); {
 	case n > 0:
-		return false
+		return false, false
 	case n < 0:
 		panic("cache: a block was released more often than it was taken")
 	}
@@ -113,18 +162,15 @@ func (p *buffers) release(b *block) (room bool) {
 	if p.freed != nil {
 		p.freed(b.data)
 	}
-	if b.pooled {
-		p.mu.Lock()
-		p.mu.free = append(p.mu.free, b)
-		p.mu.Unlock()
-	}
-	return room
+	return true, room
 }
 
-// drop releases the cache's (or the flight's) reference of a block that is not in the cache any more; what others
-// still hold of it counts as held.
-func (p *buffers) drop(b *block) {
-	b.evicted.Store(true)
-	p.held.Add(b.cost)
-	p.release(b)
+// drop releases the cache's (or the flight's) references of blocks that are not in the cache any more; what others
+// still hold of them counts as held.
+func (p *buffers) drop(blocks ...*block) {
+	for _, b := range blocks {
+		b.evicted.Store(true)
+		p.held.Add(b.cost)
+	}
+	p.releaseAll(blocks)
 }

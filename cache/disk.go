@@ -30,7 +30,7 @@ type DiskOptions struct {
 	SizeBytes int64
 	// MinFreeBytes of the file system are left alone: nothing is written below it, and files are dropped until it holds.
 	MinFreeBytes int64
-	// BlockBytes must be that of the Blocks above. Default 64 KiB.
+	// BlockBytes must be that of the Blocks above. Default 32 KiB.
 	BlockBytes int
 	// Store is the identity of the store; what another store left in Dir is dropped.
 	Store string

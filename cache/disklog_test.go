@@ -199,7 +199,7 @@ func TestIndexBytes(t *testing.T) {
 	for i := range int64(blocks) {
 		x.gainLocked(p, i, defaultBlockBytes, 1, true)
 	}
-	if x.memory < 70_000 || x.memory > 80_000 || x.memory != p.memory() {
+	if x.memory < 145_000 || x.memory > 155_000 || x.memory != p.memory() {
 		t.Errorf("%d bytes of index for 1 GiB", x.memory)
 	}
 }

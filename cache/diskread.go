@@ -82,10 +82,7 @@ func (d *Disk) readBlocks(p *part, i int64, blocks []*block, ahead int) error {
 		return err
 	}
 	defer unix.Close(fd) // nothing was written to it
-	iovs := make([][]byte, len(blocks))
-	for j, b := range blocks {
-		iovs[j] = b.data
-	}
+	iovs := joined(make([][]byte, 0, someSlices(len(blocks))), blocks)
 	off := (i - p.first) * d.layout.block
 	if ahead > 0 {
 		// The kernel's own readahead begins anew with each descriptor. A refusal costs speed alone.

@@ -113,9 +113,14 @@ func (d *Disk) check() {
 	// The thread is given back to the system with its low priority, when the goroutine ends.
 	runtime.LockOSThread()
 	lowPriority()
-	blocks, buffer := make([]*block, d.chunk()), make([]byte, d.chunk()*d.o.BlockBytes)
+	e := &extent{data: make([]byte, d.chunk()*d.o.BlockBytes), size: d.o.BlockBytes, blocks: make([]block, d.chunk())}
+	blocks := make([]*block, len(e.blocks))
+	for j := range blocks {
+		blocks[j] = &e.blocks[j]
+		blocks[j].extent, blocks[j].slot = e, j
+	}
 	for p := d.nextCheck(nil); p != nil; p = d.nextCheck(p) {
-		d.checkPart(p, blocks, buffer)
+		d.checkPart(p, blocks)
 	}
 }
 
@@ -135,7 +140,7 @@ func (d *Disk) nextCheck(done *part) *part {
 	return p
 }
 
-func (d *Disk) checkPart(p *part, blocks []*block, buffer []byte) {
+func (d *Disk) checkPart(p *part, blocks []*block) {
 	v := p.key.version.Value()
 	for d.ctx.Err() == nil {
 		d.mu.Lock()
@@ -146,9 +151,8 @@ func (d *Disk) checkPart(p *part, blocks []*block, buffer []byte) {
 			return
 		}
 		n := int(min(int64(len(blocks)), p.first+int64(p.blocks)-i))
-		for j := range n {
-			from := j * d.o.BlockBytes
-			blocks[j] = &block{data: buffer[from : from+int(d.layout.blockLen(v, i+int64(j)))]}
+		for j, b := range blocks[:n] {
+			b.data = b.extent.buffer(j)[:d.layout.blockLen(v, i+int64(j))]
 		}
 		if d.take(v, p.key.version, i, blocks[:n], 0) == 0 && d.stuck(p, i) {
 			return

@@ -15,8 +15,13 @@
 //	                                                |
 //	                                                +--fetch failed or was cancelled--> absent
 //
-// A flight brings a run of absent blocks: by one ranged fetch, or from the disk tier. Many wait for it, one goroutine reads it, and each block
-// is published by itself as soon as its last byte is there. A block is whole or it is not there.
+// A flight brings a run of absent blocks: by one ranged fetch, or from the disk tier. Many wait for it, one goroutine
+// reads it, and a block is published as soon as its last byte is there: what one read of the body completed, in one go.
+// A block is whole or it is not there.
+//
+// Blocks are small, since a random read fetches whole ones, and are handled in groups, since each has its price: up to
+// eight neighbours in a version (256 KiB) lie in one shard and, if they came together, one behind the other in memory.
+// So one read of a socket may bring them all, one slice of a View may hold them, and they are evicted together.
 //
 // # Memory
 //
@@ -24,6 +29,11 @@
 // bytes before it begins and evicts present blocks for them. Blocks are counted: the cache has one reference, each
 // View one; a buffer is used again only after the last reference is gone. A block that is evicted while a View holds
 // it counts as "held" until Done; held bytes make later flights evict more and wait longer.
+//
+// Buffers are cut from extents of eight (extent.go), and each is given back by itself. What is free is used before more
+// is taken from the system, in pieces if need be: only while less than a 32nd of the buffers, or than a run needs, is
+// free, more is taken for the sake of a long run. So what the system gave is at most 3.3 % (a 31st) and one extent more
+// than what was ever counted at once. It is given back with the Blocks alone.
 //
 // A demand flight that does not fit waits in a queue, first come first served; a prefetch that does not fit into half
 // the memory is not begun. The queue cannot stall: when nothing is in flight its head goes whatever Views hold (a
@@ -54,7 +64,7 @@
 //	DIR/pailfs.cache/log              which files and blocks there are; see disklog.go
 //	DIR/pailfs.cache/blocks/c7/...c7  files, by id, in 256 directories
 //
-// The index is in memory: 76 KB a GiB of data (4 bytes a block and its share of two bitmaps), and 500 to 600 bytes a
+// The index is in memory: 152 KB a GiB of data (4 bytes a block and its share of two bitmaps), and 500 to 600 bytes a
 // file. The log says the same on disk. Data is written before its record; a record that is cut or wrong ends the log,
 // files without a record are removed by OpenDisk, and blocks of an earlier run are believed only after their checksum. So
 // a crash costs at most the last batch.
@@ -64,9 +74,9 @@
 //
 // # Locks
 //
-// Order: Blocks.mu, then shard.mu or Disk.mu or diskQueue.mu. A hit takes shard.mu alone. Blocks.mu guards flights, the
-// queue and the bytes in flight, Disk.mu index and records; none is held across a fetch, a system call on a file or a
-// wait. The writer goroutine alone has log and lock file. Entries has one mutex of its own.
+// Order: Blocks.mu, then shard.mu or Disk.mu or diskQueue.mu or buffers.mu. A hit takes shard.mu alone. Blocks.mu guards
+// flights, the queue and the bytes in flight, Disk.mu index and records; none is held across a fetch, a system call on a
+// file or a wait. The writer goroutine alone has log and lock file. Entries has one mutex of its own.
 //
 // # What it never does
 //

@@ -239,20 +239,27 @@ func (b *Blocks) receive(f *flight) error {
 
 // take reads some blocks of the flight from disk, from j on, and publishes the verified ones. It says how many.
 func (b *Blocks) take(f *flight, j int) int {
-	blocks := make([]*block, min(b.disk.chunk(), len(f.blocks)-j))
-	for n := range blocks {
-		blocks[n] = b.buffers.get(b.blockLen(f.v, f.first+int64(j+n)))
+	n := min(b.disk.chunk(), len(f.blocks)-j)
+	blocks := make([]*block, 0, n)
+	for len(blocks) < n {
+		blocks = b.run(f, j+len(blocks), j+n, blocks)
 	}
 	good := b.disk.take(f.v, f.version, f.first+int64(j), blocks, len(f.blocks)-j-len(blocks))
 	b.disk.hits.Add(int64(good))
-	for n, blk := range blocks {
-		if n < good {
-			b.publish(f, j+n, blk)
-		} else {
-			b.buffers.release(blk)
-		}
+	if good > 0 {
+		b.publish(f, j, blocks[:good])
 	}
+	b.buffers.releaseAll(blocks[good:])
 	return good
+}
+
+// run appends buffers for blocks of the flight, from j on and before end: some that lie one behind the other, and no
+// more than to the end of a group, so that groups lie together.
+func (b *Blocks) run(f *flight, j, end int, blocks []*block) []*block {
+	i := f.first + int64(j)
+	n := min(end-j, int(groupBlocks-i%groupBlocks))
+	block := int64(b.o.BlockBytes)
+	return b.buffers.run(blocks, int(min(int64(n)*block, f.v.Size-i*block)), n)
 }
 
 // fetch fetches the blocks [from, to) of the flight, and offers them to the disk.
@@ -268,20 +275,52 @@ func (b *Blocks) fetch(f *flight, from, to int) error {
 		return err
 	}
 	defer body.Close() // what was read is complete or an error; how the connection ends says nothing about it
-	for j := from; j < to; j++ {
-		blk := b.buffers.get(b.blockLen(f.v, f.first+int64(j)))
-		n, err := io.ReadFull(body, blk.data)
-		b.fetched.Add(int64(n))
-		if err != nil {
-			b.buffers.release(blk)
+	var room [groupBlocks]*block
+	for j := from; j < to; {
+		run := b.run(f, j, to, room[:0])
+		if err := b.readRun(f, j, run, body); err != nil {
 			return short(f.v, off, length, err)
 		}
-		if b.disk != nil {
-			b.disk.offer(b, f.v, f.key(j), blk)
-		}
-		b.publish(f, j, blk)
+		j += len(run)
 	}
 	return nil
+}
+
+// readRun fills the blocks, which lie one behind the other and are those from j on, with as few reads as the body
+// allows, and publishes after each read what is complete.
+func (b *Blocks) readRun(f *flight, j int, run []*block, body io.Reader) error {
+	_, data := lie(run)
+	read, done := 0, 0
+	for {
+		n, err := body.Read(data[read:])
+		read += n
+		b.fetched.Add(int64(n))
+		complete := read / b.o.BlockBytes
+		if read == len(data) {
+			complete, err = len(run), nil // what was promised is there
+		}
+		if complete > done {
+			b.arrived(f, j+done, run[done:complete])
+			done = complete
+		}
+		if done == len(run) {
+			return nil
+		}
+		if err != nil {
+			b.buffers.releaseAll(run[done:])
+			return err
+		}
+	}
+}
+
+// arrived offers fetched blocks to the disk and publishes them.
+func (b *Blocks) arrived(f *flight, j int, blocks []*block) {
+	if b.disk != nil {
+		for n, blk := range blocks {
+			b.disk.offer(b, f.v, f.key(j+n), blk)
+		}
+	}
+	b.publish(f, j, blocks)
 }
 
 // short gives the end of a body before its last byte its name; other errors pass.
@@ -293,24 +332,31 @@ func short(v Version, off, length int64, err error) error {
 	return err
 }
 
-// publish takes over the block: into the cache, and a reference to each waiter.
-func (b *Blocks) publish(f *flight, j int, blk *block) {
+// publish takes over the blocks, from j on: into the cache, and a reference to each waiter.
+func (b *Blocks) publish(f *flight, j int, blocks []*block) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p, k := &f.blocks[j], f.key(j)
-	if b.mu.flying[k] == p {
-		delete(b.mu.flying, k)
+	for n, blk := range blocks {
+		p := &f.blocks[j+n]
+		if k := f.key(j + n); b.mu.flying[k] == p {
+			delete(b.mu.flying, k)
+		}
+		b.mu.inFlight -= blk.cost
+		f.cost -= blk.cost
+		f.waiting -= p.waiters
+		f.published++
+		blk.refs.Add(int32(p.waiters))
+		blk.used = p.waiters > 0
+		p.block = blk
 	}
-	b.mu.inFlight -= blk.cost
-	f.cost -= blk.cost
-	f.waiting -= p.waiters
-	f.published++
-	blk.refs.Add(int32(p.waiters))
-	if b.mu.closed || !b.memory.insert(k, blk, p.waiters > 0) {
-		b.buffers.drop(blk)
+	if b.mu.closed {
+		b.buffers.drop(blocks...)
+	} else {
+		b.memory.insert(f.key(j), blocks)
 	}
-	p.block = blk
-	p.settleLocked()
+	for n := range blocks {
+		f.blocks[j+n].settleLocked()
+	}
 	b.leftLocked(f)
 	b.admitLocked()
 }

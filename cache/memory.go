@@ -19,17 +19,23 @@ type blockKey struct {
 
 const (
 	maxShards   = 16
-	shardBlocks = 64 // a shard is worth its mutex from this many blocks on
+	shardBlocks = 128 // a shard is worth its mutex from this many blocks on
+	groupBlocks = extentBlocks
 )
 
 // memory holds the present blocks. It knows bytes but no bound: Blocks evicts before it inserts.
-// get and contains are safe for concurrent use; insert and evictOldest are called under Blocks.mu.
+// Neighbours in a version are one group, at multiples of groupBlocks: they are in one shard, so that a run costs one
+// lock, and go one after the other, so that the memory they share comes free together.
+// insert and evictOldest are called under Blocks.mu; all else is safe for concurrent use.
 type memory struct {
 	buffers *buffers
 	seed    maphash.Seed
 	shards  []shard // a power of two
-	next    int     // whose turn it is to evict; guarded by Blocks.mu
 	bytes   atomic.Int64
+
+	// Whose turn it is to evict, and the group it is at; guarded by Blocks.mu.
+	turn  int
+	group blockKey
 }
 
 // A shard holds its blocks in two queues, after 2Q: a block enters probation, which is first in first out, and moves
@@ -38,8 +44,9 @@ type memory struct {
 // they count only after `pass` other blocks came in. The larger queue gives up the next block: while only scans run
 // they have all the memory, and the two meet at half.
 type shard struct {
-	pass int64
-	mu   struct {
+	pass  int64
+	bytes atomic.Int64 // of both queues; changed with mu
+	mu    struct {
 		sync.Mutex
 		probation, protected queue
 		inserts              int64
@@ -65,14 +72,6 @@ func (q *queue) push(k blockKey, b *block) {
 	q.bytes += b.cost
 }
 
-func (q *queue) pop() (*block, bool) {
-	_, b, ok := q.RemoveOldest()
-	if ok {
-		q.bytes -= b.cost
-	}
-	return b, ok
-}
-
 func newMemory(buffers *buffers, limit int64) *memory {
 	blocks := limit / int64(buffers.size)
 	n := min(max(blocks/shardBlocks, 1), maxShards)
@@ -86,18 +85,44 @@ func newMemory(buffers *buffers, limit int64) *memory {
 	return m
 }
 
+// groupOf is the key of the first block of a block's group.
+func groupOf(k blockKey) blockKey { return blockKey{k.version, k.index &^ (groupBlocks - 1)} }
+
 func (m *memory) shard(k blockKey) *shard {
-	return &m.shards[maphash.Comparable(m.seed, k)&uint64(len(m.shards)-1)]
+	return &m.shards[maphash.Comparable(m.seed, groupOf(k))&uint64(len(m.shards)-1)]
+}
+
+// shardOf is the shard of the block, and how many of the n blocks from it on are of its group.
+func (m *memory) shardOf(k blockKey, n int) (s *shard, same int) {
+	return m.shard(k), min(n, int(groupBlocks-k.index%groupBlocks))
 }
 
 // get returns the block with a reference for the caller, or nil.
 func (m *memory) get(k blockKey) *block {
-	return m.shard(k).get(k)
-}
-
-func (s *shard) get(k blockKey) *block {
+	s := m.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.getLocked(k)
+}
+
+// getAll fills blocks with what is present from k on, each with a reference, and says how many there were.
+func (m *memory) getAll(k blockKey, blocks []*block) (present int) {
+	for len(blocks) > 0 {
+		s, n := m.shardOf(k, len(blocks))
+		s.mu.Lock()
+		for i := range n {
+			if blocks[i] = s.getLocked(k); blocks[i] != nil {
+				present++
+			}
+			k.index++
+		}
+		s.mu.Unlock()
+		blocks = blocks[n:]
+	}
+	return present
+}
+
+func (s *shard) getLocked(k blockKey) *block {
 	b, ok := s.mu.protected.Get(k)
 	if !ok {
 		if b, ok = s.mu.probation.Peek(k); !ok {
@@ -121,20 +146,36 @@ func (s *shard) usedLocked(k blockKey, b *block) {
 	}
 }
 
-// consumed drops the block if it is on probation: a reader has passed it and is not expected to come back.
-func (m *memory) consumed(k blockKey) {
-	s := m.shard(k)
+// consumed drops of the n blocks from k on those on probation: a reader has passed them and is not expected to come
+// back.
+func (m *memory) consumed(k blockKey, n int) {
+	var room [groupBlocks]*block
+	for n > 0 {
+		s, same := m.shardOf(k, n)
+		out := s.cutProbation(k, same, room[:0])
+		for _, b := range out {
+			m.bytes.Add(-b.cost)
+		}
+		m.buffers.drop(out...)
+		k.index += int64(same)
+		n -= same
+	}
+}
+
+// cutProbation takes of the n blocks from k on those on probation out, and appends them.
+func (s *shard) cutProbation(k blockKey, n int, out []*block) []*block {
 	s.mu.Lock()
-	b, ok := s.mu.probation.Peek(k)
-	if ok {
-		s.mu.probation.Remove(k)
-		s.mu.probation.bytes -= b.cost
+	defer s.mu.Unlock()
+	for range n {
+		if b, ok := s.mu.probation.Peek(k); ok {
+			s.mu.probation.Remove(k)
+			s.mu.probation.bytes -= b.cost
+			s.bytes.Add(-b.cost)
+			out = append(out, b)
+		}
+		k.index++
 	}
-	s.mu.Unlock()
-	if ok {
-		m.bytes.Add(-b.cost)
-		m.buffers.drop(b)
-	}
+	return out
 }
 
 // contains reports whether the block is present; it is no use of the block.
@@ -142,45 +183,95 @@ func (m *memory) contains(k blockKey) bool {
 	s := m.shard(k)
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.hasLocked(k)
+}
+
+func (s *shard) hasLocked(k blockKey) bool {
 	return s.mu.probation.Contains(k) || s.mu.protected.Contains(k)
 }
 
-// insert takes over the caller's reference. It reports false, and takes nothing, if the block is present already.
-func (m *memory) insert(k blockKey, b *block, used bool) bool {
-	s := m.shard(k)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.probation.Contains(k) || s.mu.protected.Contains(k) {
-		return false
+// insert takes over the caller's references of the blocks, which follow one another from k on; used is set by the
+// caller. Those that are present already it drops.
+func (m *memory) insert(k blockKey, blocks []*block) {
+	for len(blocks) > 0 {
+		s, n := m.shardOf(k, len(blocks))
+		bytes, double := s.insert(k, blocks[:n])
+		m.bytes.Add(bytes)
+		m.buffers.drop(double...)
+		k.index += int64(n)
+		blocks = blocks[n:]
 	}
-	s.mu.inserts++
-	b.used, b.since = used, s.mu.inserts
-	s.mu.probation.push(k, b)
-	m.bytes.Add(b.cost)
-	return true
 }
 
-// evictOldest drops one block, of the shards in turn. It reports false when there is none.
+// insert returns the bytes it took, and the blocks it did not take.
+func (s *shard) insert(k blockKey, blocks []*block) (bytes int64, double []*block) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range blocks {
+		if s.hasLocked(k) {
+			double = append(double, b)
+		} else {
+			s.mu.inserts++
+			b.since = s.mu.inserts
+			s.mu.probation.push(k, b)
+			bytes += b.cost
+		}
+		k.index++
+	}
+	s.bytes.Add(bytes)
+	return bytes, double
+}
+
+// evictOldest drops one block, of the shard that holds most, so that a block grows as old in one as in any other; but
+// the rest of a group first. It reports false when there is none.
 func (m *memory) evictOldest() bool {
-	for range m.shards {
-		s := &m.shards[m.next]
-		m.next = (m.next + 1) % len(m.shards)
-		if b, ok := s.pop(); ok {
+	if k, ok := m.shards[m.turn].oldest(); !ok || groupOf(k) != m.group {
+		m.turnToFullest()
+	}
+	for m.shards[m.turn].bytes.Load() > 0 {
+		if k, b, ok := m.shards[m.turn].pop(); ok {
+			m.group = groupOf(k)
 			m.bytes.Add(-b.cost)
 			m.buffers.drop(b)
 			return true
 		}
+		m.turnToFullest() // consumed emptied it just now
 	}
 	return false
 }
 
-func (s *shard) pop() (*block, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.mu.probation.bytes >= s.mu.protected.bytes {
-		if b, ok := s.mu.probation.pop(); ok {
-			return b, true
+func (m *memory) turnToFullest() {
+	most := int64(-1)
+	for i := range m.shards {
+		if bytes := m.shards[i].bytes.Load(); bytes > most {
+			m.turn, most = i, bytes
 		}
 	}
-	return s.mu.protected.pop()
+}
+
+// oldest is what pop would take.
+func (s *shard) oldest() (k blockKey, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k, _, ok = s.fullerLocked().GetOldest()
+	return k, ok
+}
+
+func (s *shard) pop() (k blockKey, b *block, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.fullerLocked()
+	if k, b, ok = q.RemoveOldest(); ok {
+		q.bytes -= b.cost
+		s.bytes.Add(-b.cost)
+	}
+	return k, b, ok
+}
+
+// fullerLocked is the queue that gives up the next block.
+func (s *shard) fullerLocked() *queue {
+	if s.mu.probation.bytes >= s.mu.protected.bytes {
+		return &s.mu.probation
+	}
+	return &s.mu.protected
 }

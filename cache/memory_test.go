@@ -93,15 +93,12 @@ func TestMemoryEvictsAll(t *testing.T) {
 	}
 	version := unique.Make(object("o", 1<<30))
 	for i := range int64(1000) {
-		if !m.insert(blockKey{version, i}, bufs.get(testBlock), true) {
-			t.Fatal("not inserted")
-		}
+		m.insert(blockKey{version, i}, []*block{bufs.get(testBlock)})
 	}
 	again := bufs.get(testBlock)
-	if m.insert(blockKey{version, 0}, again, true) {
+	if m.insert(blockKey{version, 0}, []*block{again}); m.bytes.Load() != 1000*testBlock || again.refs.Load() != 0 {
 		t.Error("inserted twice")
 	}
-	bufs.release(again)
 	for n := 1000; n > 0; n-- {
 		if got := m.bytes.Load(); got != int64(n)*testBlock {
 			t.Fatalf("%d bytes with %d blocks", got, n)
@@ -115,6 +112,24 @@ func TestMemoryEvictsAll(t *testing.T) {
 	}
 	if bufs.held.Load() != 0 {
 		t.Error("blocks nobody holds count as held")
+	}
+}
+
+// No shard outgrows the others, so that a block grows as old in one as in any other.
+func TestShardsStayEven(t *testing.T) {
+	const blocks = 4096
+	bufs := &buffers{size: testBlock}
+	m := newMemory(bufs, blocks*testBlock)
+	version := unique.Make(object("o", 1<<30))
+	for i := range int64(20 * blocks) {
+		if m.insert(blockKey{version, i}, []*block{bufs.get(testBlock)}); i >= blocks {
+			m.evictOldest()
+		}
+	}
+	for i := range m.shards {
+		if n := m.shards[i].bytes.Load() / testBlock; n > blocks/maxShards+2*groupBlocks {
+			t.Errorf("shard %d has %d of %d blocks", i, n, blocks)
+		}
 	}
 }
 
@@ -134,7 +149,7 @@ func TestShardCounts(t *testing.T) {
 	for _, c := range []struct {
 		limit int64
 		want  int
-	}{{4, 1}, {127, 1}, {128, 2}, {500, 4}, {1 << 20, 16}} {
+	}{{4, 1}, {255, 1}, {256, 2}, {1000, 4}, {1 << 20, 16}} {
 		if got := len(newMemory(&buffers{size: testBlock}, c.limit*testBlock).shards); got != c.want {
 			t.Errorf("%d blocks: %d shards, want %d", c.limit, got, c.want)
 		}

@@ -97,11 +97,9 @@ func (b *Blocks) TryView(v Version, off int64, n int) (*View, bool) {
 	}
 	view := newView(b, sp.blocks())
 	view.blocks[0] = first
-	for i := 1; i < len(view.blocks); i++ {
-		if view.blocks[i] = b.memory.get(blockKey{version, sp.first + int64(i)}); view.blocks[i] == nil {
-			view.Done()
-			return nil, false
-		}
+	if rest := view.blocks[1:]; b.memory.getAll(blockKey{version, sp.first + 1}, rest) < len(rest) {
+		view.Done()
+		return nil, false
 	}
 	b.hits.Add(int64(len(view.blocks)))
 	view.cut(sp, int64(b.o.BlockBytes))

@@ -105,9 +105,8 @@ func (b *Blocks) Consumed(v Version, off, length int64) {
 	if off+length >= v.Size {
 		end = (v.Size + size - 1) / size
 	}
-	version := unique.Make(v)
-	for i := first; i < end; i++ {
-		b.memory.consumed(blockKey{version, i})
+	if end > first {
+		b.memory.consumed(blockKey{unique.Make(v), first}, int(end-first))
 	}
 	b.roomFreed()
 }

@@ -5,32 +5,33 @@ package cache
 type View struct {
 	cache  *Blocks
 	blocks []*block // each with a reference; nil where not gathered yet
-	slices [][]byte
+	slices [][]byte // of neighbours in memory one
 	n      int
 
-	// Room for the usual small read, to save two allocations.
-	fewBlocks [4]*block
-	fewSlices [4][]byte
+	// Room for the usual read, up to 128 KiB anywhere, to save two allocations.
+	fewBlocks [5]*block
+	fewSlices [3][]byte
 }
 
 func newView(b *Blocks, blocks int) *View {
 	v := &View{cache: b}
 	if blocks <= len(v.fewBlocks) {
-		v.blocks, v.slices = v.fewBlocks[:blocks], v.fewSlices[:blocks]
+		v.blocks, v.slices = v.fewBlocks[:blocks], v.fewSlices[:0]
 	} else {
-		v.blocks, v.slices = make([]*block, blocks), make([][]byte, blocks)
+		v.blocks, v.slices = make([]*block, blocks), make([][]byte, 0, someSlices(blocks))
 	}
 	return v
 }
 
 // cut makes the slices, once all blocks are there.
 func (v *View) cut(sp span, blockBytes int64) {
-	for i, b := range v.blocks {
-		start := (sp.first + int64(i)) * blockBytes
-		from, to := max(sp.off-start, 0), min(sp.end-start, int64(len(b.data)))
-		v.slices[i] = b.data[from:to:to]
-	}
+	v.slices = joined(v.slices, v.blocks)
 	v.n = int(sp.end - sp.off)
+	v.slices[0] = v.slices[0][sp.off-sp.first*blockBytes:]
+	over := sp.last*blockBytes + int64(len(v.blocks[len(v.blocks)-1].data)) - sp.end
+	last := &v.slices[len(v.slices)-1]
+	n := int64(len(*last)) - over
+	*last = (*last)[:n:n]
 }
 
 // Slices returns the bytes in order. They are valid until Done.
@@ -46,13 +47,8 @@ func (v *View) Len() int { return v.n }
 
 // Done gives the bytes back; the slices must not be used after it. A second Done does nothing.
 func (v *View) Done() {
-	room := false
-	for i, b := range v.blocks {
-		if b != nil && v.cache.buffers.release(b) {
-			room = true
-		}
-		v.blocks[i] = nil
-	}
+	room := len(v.blocks) > 0 && v.cache.buffers.releaseAll(v.blocks)
+	clear(v.blocks)
 	clear(v.slices)
 	v.blocks, v.slices, v.n = nil, nil, 0
 	if room {

@@ -12,7 +12,8 @@ type link struct {
 	rate    int64         // bytes a second of a connection, 0 for no limit
 }
 
-var links = []link{{"wan", 20 * time.Millisecond, 80e6}, {"lan", time.Millisecond, 0}}
+// At wan and lan the processors of a small machine are the limit; far is slow enough that it is the distance on any.
+var links = []link{{"wan", 20 * time.Millisecond, 80e6}, {"lan", time.Millisecond, 0}, {"far", 40 * time.Millisecond, 20e6}}
 
 func linkNamed(name string) (link, bool) {
 	for _, l := range links {

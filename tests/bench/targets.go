@@ -25,6 +25,7 @@ func (r *rig) targets() []target {
 	return []target{
 		{"cold sequential read / raw", "wan", "seqread", false, 0.95, speedOf(seq, rawName)},
 		{"cold sequential read / raw", "lan", "seqread", false, 0.90, speedOf(seq, rawName)},
+		{"cold sequential read / raw", "far", "seqread", false, 0.95, speedOf(seq, rawName)},
 		{"CPU of a cold read, mount alone / raw", "wan", "seqread", true, 1.5, mountCPUOver(seq, rawName)},
 		{"CPU of a cold read, mount and program / raw", "wan", "seqread", true, 1.5, cpuOver(seq, rawName)},
 		{"first byte by path, round trips over raw", "wan", "firstbyte", true, 1.3, r.tripsOver(firstByPath)},
@@ -47,6 +48,7 @@ func (r *rig) targets() []target {
 		{"small files, HEADs", "wan", "smallfiles", true, 0, countOf(small, "Head")},
 		{"16 readers / raw", "wan", "parallel", false, 0.90, speedOf(par, rawName)},
 		{"16 readers / raw", "lan", "parallel", false, 0.90, speedOf(par, rawName)},
+		{"16 readers / raw", "far", "parallel", false, 0.90, speedOf(par, rawName)},
 		{"16 readers, peak RSS in MiB", "wan", "parallel", true, float64(r.o.memoryMiB) + 60e6/mib, rssOfRow(par)},
 	}
 }

@@ -13,7 +13,7 @@ import (
 	"pailfs/tests/testenv"
 )
 
-const blockBytes = 64 << 10
+const blockBytes = 32 << 10
 
 // cached are the options of a mount with a disk cache.
 func cached(dir, size string) testenv.Option {

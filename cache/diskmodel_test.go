@@ -55,7 +55,14 @@ func TestDiskModel(t *testing.T) {
 				if err := b.Store(background, v, off, int64(n)); err != nil {
 					r.Fatal(err)
 				}
-				if v.Size <= 256*testBlock && off+int64(n) >= v.Size && off == 0 && d.Missing(v) != 0 {
+				// A prefetch of before may come upon a damaged block right now, and drop it: it is stored again.
+				for try := 0; v.Size <= 256*testBlock && off+int64(n) >= v.Size && off == 0 && d.Missing(v) != 0; try++ {
+					if try < 5 {
+						if err := b.Store(background, v, off, int64(n)); err != nil {
+							r.Fatal(err)
+						}
+						continue
+					}
 					r.Fatal("stored, and not there")
 				}
 			},

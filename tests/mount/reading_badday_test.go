@@ -125,7 +125,7 @@ func TestWhatIsCachedIsReadWhileTheStoreIsAway(t *testing.T) {
 			readAll(t, m, all)
 			listing := names(t, m.Path("d"))
 			if name == "disk" {
-				onDisk(t, m, total(all))
+				onDisk(t, m, all)
 			}
 			f := open(t, m.Path("d/f007"), os.O_RDONLY)
 			readAt(t, f, all["d/f007"], 0, 1000)

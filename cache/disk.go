@@ -136,10 +136,12 @@ func OpenDisk(o DiskOptions) (*Disk, error) {
 
 // open takes the directory and loads what is in it.
 func (d *Disk) open() error {
-	for _, dir := range []string{d.o.Dir, filepath.Join(d.o.Dir, ownDir)} {
-		if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-			return fmt.Errorf("cache: make the directory of the disk tier: %w", err)
-		}
+	// With what is above: who empties a cache may take that along.
+	if err := os.MkdirAll(d.o.Dir, 0o700); err != nil {
+		return fmt.Errorf("cache: make the directory of the disk tier: %w", err)
+	}
+	if err := os.Mkdir(filepath.Join(d.o.Dir, ownDir), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("cache: make the directory of the disk tier: %w", err)
 	}
 	if err := private(filepath.Join(d.o.Dir, ownDir)); err != nil {
 		return err

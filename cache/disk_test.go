@@ -122,7 +122,7 @@ func TestDiskOptionsAreChecked(t *testing.T) {
 	for _, o := range []DiskOptions{
 		{Dir: t.TempDir()},
 		{Dir: t.TempDir(), SizeBytes: 15 * testBlock, BlockBytes: testBlock},
-		{Dir: filepath.Join(t.TempDir(), "no", "parent"), SizeBytes: testDisk, BlockBytes: testBlock},
+		{Dir: filepath.Join(file, "below"), SizeBytes: testDisk, BlockBytes: testBlock},
 		{Dir: open, SizeBytes: testDisk, BlockBytes: testBlock},
 		{Dir: linked, SizeBytes: testDisk, BlockBytes: testBlock},
 		{Dir: file, SizeBytes: testDisk, BlockBytes: testBlock},

@@ -5,6 +5,7 @@ import (
 	"path"
 	"sync"
 	"syscall"
+	"time"
 
 	"pailfs/cache"
 	"pailfs/fs/ahead"
@@ -30,7 +31,7 @@ func Attributes(dirs *ahead.Dirs, files func() *content.Files, head func(context
 }
 
 func itemOf(name string, e tree.Entry) ahead.Item {
-	return ahead.Item{Name: name, ETag: e.ETag, Size: e.Size}
+	return ahead.Item{Name: name, ETag: e.ETag, Size: e.Size, Known: e.Full}
 }
 
 // dirNames is what tree knows of one directory.
@@ -132,7 +133,8 @@ func (a *asksAhead) start(p string, do func(context.Context)) {
 	}
 	done := make(chan struct{})
 	a.mu.byPath[p] = done
-	a.running.Go(func() {
+	a.running.Go(func() { // under the mutex, so that close waits for it
+
 		select {
 		case a.room <- struct{}{}:
 			do(a.ctx)
@@ -146,7 +148,10 @@ func (a *asksAhead) start(p string, do func(context.Context)) {
 	})
 }
 
-// wait returns when nothing is under way for a path, or ctx ends.
+// askPatience is how long a lookup waits for an answer that was asked for ahead. Then it asks by itself.
+const askPatience = 3 * time.Second
+
+// wait returns when nothing is under way for a path, or it takes too long, or ctx ends.
 func (a *asksAhead) wait(ctx context.Context, p string) {
 	a.mu.Lock()
 	done := a.mu.byPath[p]
@@ -154,14 +159,30 @@ func (a *asksAhead) wait(ctx context.Context, p string) {
 	if done == nil {
 		return
 	}
+	late := time.NewTimer(askPatience)
+	defer late.Stop()
 	select {
 	case <-done:
+	case <-late.C:
 	case <-ctx.Done():
 	}
 }
 
+// run runs do beside everything; close waits for it. False, and nothing is done, after close.
+func (a *asksAhead) run(do func()) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ctx.Err() != nil {
+		return false
+	}
+	a.running.Go(do)
+	return true
+}
+
 // close cancels what is under way and waits for its end.
 func (a *asksAhead) close() {
+	a.mu.Lock()
 	a.cancel()
+	a.mu.Unlock()
 	a.running.Wait()
 }

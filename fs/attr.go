@@ -112,6 +112,9 @@ func (n *node) hasMoved(ctx context.Context, p string) bool {
 
 // fileOf is the File whose size counts: the node's open one, or an unsaved one of the same object.
 func (n *node) fileOf(e tree.Entry) *content.File {
+	if n.isSplit() {
+		return nil // its handles read the version it was known by; the File goes on with who writes
+	}
 	if f := n.openFile(); f != nil {
 		return f
 	}
@@ -126,6 +129,9 @@ func (n *node) fileOf(e tree.Entry) *content.File {
 
 // Setattr carries out truncate, chmod, chown and utimens.
 func (n *node) Setattr(ctx context.Context, fh gofuse.FileHandle, in *fuse.SetAttrIn, out *fuse.AttrOut) syscall.Errno {
+	if n.isSplit() {
+		return syscall.ESTALE // another inode has the name now
+	}
 	own, done := n.face.request(ctx, 0)
 	defer done()
 	e, errno := n.entry(ctx)

@@ -156,7 +156,9 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 	}
 	if state == tree.Unknown || !e.Pending {
 		var err error
-		if e, err = n.face.lookupFor(own, p, flags); errors.Is(err, tree.ErrNotFound) {
+		// Whatever the flags are, a file that is created here is stored at its close: what is known only from before the
+		// store went away must not make one over another host's.
+		if e, err = n.face.tree.Complete(own, p); errors.Is(err, tree.ErrNotFound) {
 			return nil, nil, 0, 0, false
 		} else if err != nil {
 			return nil, nil, 0, n.face.fail("create", p, err), true
@@ -319,11 +321,11 @@ func (n *node) releaseMoved(name string, release func()) {
 
 // rename deals with unsaved bytes first and leaves stored objects to tree.
 func (f *face) rename(ctx context.Context, from, to string, noReplace bool, replaced *node) syscall.Errno {
-	e, err := f.tree.Lookup(ctx, from)
+	e, err := f.sure(ctx, from)
 	if err != nil {
 		return f.fail("rename", from, err)
 	}
-	target, err := f.tree.Lookup(ctx, to)
+	target, err := f.sure(ctx, to)
 	exists := err == nil
 	if err != nil && !errors.Is(err, tree.ErrNotFound) {
 		return f.fail("rename to", to, err)

@@ -34,7 +34,8 @@ var nameErrno = []struct {
 	err   error
 	errno syscall.Errno
 }{
-	{errGone, syscall.ESTALE}, // first: it wraps what is missing
+	{errGone, syscall.ESTALE},    // first: it wraps what is missing
+	{tree.ErrStale, syscall.EIO}, // it too: the name was absent long ago, and nobody knows now
 	{tree.ErrNotFound, syscall.ENOENT},
 	{tree.ErrExists, syscall.EEXIST},
 	{tree.ErrNotEmpty, syscall.ENOTEMPTY},
@@ -98,7 +99,7 @@ func (f *face) fail(op, path string, err error) syscall.Errno {
 	errno := errnoOf(err)
 	switch {
 	case errno == 0:
-	case expected(errno):
+	case expected(errno), errors.Is(err, tree.ErrStale): // tree has said once that the store does not answer
 		f.log.Debug(op, "path", path, "errno", errno.Error(), "err", err)
 	default:
 		f.log.Warn(op+" failed", "path", path, "errno", errno.Error(), "err", err)

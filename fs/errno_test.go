@@ -36,6 +36,7 @@ func TestErrnoOf(t *testing.T) {
 		want syscall.Errno
 	}{
 		{"nil", nil, 0},
+		{"absent when last heard of", fmt.Errorf("look up x: %w (%w)", tree.ErrNotFound, tree.ErrStale), syscall.EIO},
 		{"a stranger", errors.New("whatever"), syscall.EIO},
 		{"500", stored(s3client.Temporary, nil), syscall.EIO},
 		{"403", stored(s3client.Denied, nil), syscall.EACCES},

@@ -19,7 +19,9 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	}
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
-	n.face.asks.wait(own, p)
+	if e, state := n.face.tree.Known(p); state != tree.Found || !e.Full {
+		n.face.asks.wait(own, p)
+	}
 	e, err := n.face.tree.Lookup(own, p)
 	if err != nil {
 		errno := n.face.fail("lookup", p, err)

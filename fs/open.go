@@ -2,6 +2,8 @@ package fs
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"syscall"
 	"time"
 
@@ -29,6 +31,18 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 		}
 	}
 	return fh, openFlags(flags, keep), 0
+}
+
+// sure looks a name up that is about to be changed: what is older than the TTL because the store does not answer is an error.
+func (f *face) sure(ctx context.Context, p string) (tree.Entry, error) {
+	e, err := f.tree.Lookup(ctx, p)
+	switch {
+	case errors.Is(err, tree.ErrStale):
+		return e, fmt.Errorf("look up %s: %w", p, tree.ErrStale) // and not ErrNotFound
+	case err == nil && e.Stale:
+		return e, fmt.Errorf("look up %s: %w", p, tree.ErrStale)
+	}
+	return e, err
 }
 
 // lookupFor looks a file up to open it. Who is going to write it must know all its attributes: they are stored again with
@@ -137,11 +151,11 @@ func (n *node) attach(e tree.Entry, file *content.File, flags uint32) (h *handle
 	h = &handle{node: n, file: file, reader: file.Handle(flags&syscall.O_DIRECT != 0), writes: writable(flags)}
 	st := file.Stat()
 	var backing Backing
-	if !st.Dirty {
+	if !st.Dirty && !h.writes {
 		backing = n.face.pass.backing(e, st.Version, flags)
 	}
 	fh, keep, errno = n.count(h, st, backing)
-	if b, ok := fh.(*backed); backing != nil && (!ok || b.backing == nil) {
+	if _, ok := fh.(*backed); backing != nil && !ok {
 		backing.Close()
 	}
 	if errno != 0 {
@@ -157,11 +171,11 @@ func (n *node) count(h *handle, st content.Stat, backing Backing) (fh gofuse.Fil
 	defer n.mu.Unlock()
 	fh = h
 	switch {
-	case n.mu.backed > 0 && (h.writes || n.mu.file != h.file || st.Dirty):
+	case n.mu.backed > 0 && (backing == nil || n.mu.file != h.file):
 		n.mu.split = true
 		return nil, false, syscall.ESTALE
 	case n.mu.backed > 0:
-		fh = &backed{handle: h}
+		fh = &backed{handle: h, backing: backing}
 	case backing != nil && n.mu.opens == 0 && time.Since(n.mu.closed) > settleTime:
 		fh = &backed{handle: h, backing: backing}
 	}

@@ -21,9 +21,11 @@ import (
 //     own (ESTALE makes the kernel look the name up again).
 //  2. The library counts every release of such an inode as one of a passthrough handle. It does so a moment after our
 //     release: hence settleTime.
-//  3. The first registration that the kernel refuses turns it off in the library for the whole mount, silently. A read
-//     that reaches a passthrough handle all the same says so.
-//  4. Such a handle reads the version it has opened, also while the file is changed on this host. An object that was
+//  3. The library registers a file after our answer and on its own: of several opens at once any may be the first. So each
+//     handle has a file of its own to give.
+//  4. The first registration that the kernel refuses turns it off in the library for the whole mount, silently. Reads that
+//     reach passthrough handles all the same, one handle after another, say so.
+//  5. Such a handle reads the version it has opened, also while the file is changed on this host. An object that was
 //     changed lately is likely to be changed again (a log that somebody follows): it is not passed through.
 
 const (
@@ -31,6 +33,8 @@ const (
 	settleTime = 100 * time.Millisecond
 	// restTime is how old an object must be.
 	restTime = 30 * time.Second
+	// manyRefused handles on end that were read through us: the kernel does not do it.
+	manyRefused = 8
 )
 
 // Backing is a file that holds exactly one version, whole and never changed.
@@ -44,6 +48,7 @@ type passthrough struct {
 	whole   func(cache.Version) (Backing, bool) // nil: no disk tier, or turned off
 	why     string                              // why whole is nil
 	refused atomic.Bool                         // by the kernel
+	streak  atomic.Int64                        // handles on end that the kernel did not read by itself
 	opens   atomic.Int64
 }
 
@@ -74,32 +79,30 @@ func (p *passthrough) backing(e tree.Entry, v cache.Version, flags uint32) Backi
 // backed is a handle whose reads the kernel serves by itself.
 type backed struct {
 	*handle
-	backing Backing // nil for one that joined
+	backing Backing
+	asked   atomic.Bool // the kernel asks us all the same
 }
 
 var _ gofuse.FilePassthroughFder = (*backed)(nil)
 
 // PassthroughFd is asked of the first handle of an inode.
-func (h *backed) PassthroughFd() (int, bool) {
-	if h.backing == nil {
-		return -1, false
-	}
-	return h.backing.Fd(), true
-}
+func (h *backed) PassthroughFd() (int, bool) { return h.backing.Fd(), true }
 
 // Read is called only when the kernel has refused.
 func (h *backed) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadResult, syscall.Errno) {
-	if !h.node.face.pass.refused.Swap(true) {
+	pass := h.node.face.pass
+	if !h.asked.Swap(true) && pass.streak.Add(1) >= manyRefused && !pass.refused.Swap(true) {
 		h.node.face.log.Warn("the kernel does not read from the disk cache by itself (passthrough); pailfs does")
 	}
 	return h.handle.Read(ctx, dest, off)
 }
 
 func (h *backed) Release(ctx context.Context) syscall.Errno {
-	errno := h.handle.Release(ctx)
-	if h.backing != nil {
-		h.backing.Close()
+	if !h.asked.Load() {
+		h.node.face.pass.streak.Store(0)
 	}
+	errno := h.handle.Release(ctx)
+	h.backing.Close()
 	return errno
 }
 

@@ -6,6 +6,7 @@ import (
 	"path"
 	"sync"
 	"syscall"
+	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
 
@@ -28,20 +29,38 @@ func (s *Server) Status() Status {
 
 // Refresh forgets what is cached of a path and below it: the next look at a name asks the store. Path is relative to the
 // mount point, "" is everything. Changes that are not stored yet are not touched.
-func (s *Server) Refresh(_ context.Context, p string) error {
+func (s *Server) Refresh(ctx context.Context, p string) error {
 	if _, _, err := s.face.tree.Locate(p); err != nil {
 		return fmt.Errorf("refresh %s: %w", p, err)
 	}
 	s.face.tree.Refresh(p)
 	parent, name, in := s.known(p)
-	if parent != nil && (in == nil || !in.IsDir()) {
-		notify(parent, name)
+	told := make(chan struct{})
+	running := s.face.asks.run(func() {
+		defer close(told)
+		if parent != nil && (in == nil || !in.IsDir()) {
+			notify(parent, name)
+		}
+		if in != nil {
+			s.forget(in)
+		}
+	})
+	if !running {
+		return nil // unmounted: the kernel holds nothing any more
 	}
-	if in != nil {
-		s.forget(in)
+	late := time.NewTimer(refreshPatience)
+	defer late.Stop()
+	select {
+	case <-told:
+	case <-late.C:
+	case <-ctx.Done():
 	}
 	return nil
 }
+
+// refreshPatience: the kernel lets nobody at a directory in which a program waits for the store. What it still holds it asks
+// for again within kernelTTL by itself.
+const refreshPatience = 2 * time.Second
 
 // known is the inode of a path and its parent, as far as the kernel knows them.
 func (s *Server) known(p string) (parent *gofuse.Inode, name string, in *gofuse.Inode) {

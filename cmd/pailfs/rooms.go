@@ -127,9 +127,6 @@ func (m *mounted) openDisk() error {
 	if p.CacheSize <= 0 {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Dir(p.cachePlace()), 0o700); err != nil {
-		return fmt.Errorf("open the disk cache: %w", err)
-	}
 	disk, err := cache.OpenDisk(cache.DiskOptions{Dir: p.cachePlace(), SizeBytes: p.CacheSize, MinFreeBytes: p.CacheMinFree,
 		Store: storeName(p.store.Region, p.store.Endpoint), Log: m.log})
 	if err != nil {

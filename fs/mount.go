@@ -136,10 +136,14 @@ func readSome(path string) ([]string, error) {
 }
 
 // dead says whether a mount's daemon is gone. statfs tells at once: a stat would be answered from the kernel's cache for
-// as long as the TTL. ECONNABORTED is the answer when the daemon dies during the request.
+// as long as the TTL. ECONNABORTED is the answer when the daemon dies during the request, EIO when it dies while it takes the
+// request from the kernel: then the next answer tells.
 func dead(path string) bool {
 	var st unix.Statfs_t
 	err := unix.Statfs(path, &st)
+	for tries := 0; errors.Is(err, unix.EIO) && tries < 3; tries++ {
+		err = unix.Statfs(path, &st)
+	}
 	return errors.Is(err, unix.ENOTCONN) || errors.Is(err, unix.ECONNABORTED)
 }
 

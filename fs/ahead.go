@@ -134,7 +134,6 @@ func (a *asksAhead) start(p string, do func(context.Context)) {
 	done := make(chan struct{})
 	a.mu.byPath[p] = done
 	a.running.Go(func() { // under the mutex, so that close waits for it
-
 		select {
 		case a.room <- struct{}{}:
 			do(a.ctx)

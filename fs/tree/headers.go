@@ -4,13 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"pailfs/s3client"
 )
-
-// headersFor is how long Headers may ask the store for the headers of an object that it does not remember.
-const headersFor = 30 * time.Second
 
 // UploadHeaders are what must travel with an upload of a key: the attributes in s3fs's format, the content type, and all
 // that the object had besides. It makes a request only for an object whose headers are not remembered: one HEAD; Complete
@@ -31,34 +27,6 @@ func (t *Tree) UploadHeaders(ctx context.Context, bucket, key string, streaming 
 		t.dropTimes(path, h)
 	}
 	return h, nil
-}
-
-// Headers are the UploadHeaders; the default attributes when these cannot be found out within headersFor.
-func (t *Tree) Headers(bucket, key string) s3client.Headers {
-	return t.headersOrDefaults(bucket, key, false)
-}
-
-// StreamHeaders are the Headers of an upload that runs while the file is being written.
-func (t *Tree) StreamHeaders(bucket, key string) s3client.Headers {
-	return t.headersOrDefaults(bucket, key, true)
-}
-
-func (t *Tree) headersOrDefaults(bucket, key string, streaming bool) s3client.Headers {
-	ctx, cancel := context.WithTimeout(context.Background(), headersFor)
-	defer cancel()
-	h, err := t.UploadHeaders(ctx, bucket, key, streaming)
-	if err == nil {
-		return h
-	}
-	t.o.Log.Warn("the headers of an object that is being overwritten are not known, defaults are stored",
-		"bucket", bucket, "key", key, "error", err)
-	path, _ := t.space.pathOf(bucket, key)
-	e, _, _ := t.headersKnown(path)
-	h = buildHeaders(&e, nil)
-	if streaming {
-		t.dropTimes(path, h)
-	}
-	return h
 }
 
 func (t *Tree) uploadHeaders(ctx context.Context, path, bucket, key string) (s3client.Headers, error) {

@@ -143,7 +143,7 @@ func TestLearnOfWhatWasChangedHere(t *testing.T) {
 	r.get("e/a")
 	r.lookup("e/a")
 	r.cost("G1")
-	if h := r.tree.Headers(bkt, "e/a"); h.Meta["uid"] != "9" {
+	if h := r.headersOf(bkt, "e/a", false); h.Meta["uid"] != "9" {
 		t.Errorf("%+v", h)
 	}
 	r.cost("")

@@ -139,7 +139,7 @@ func (m *model) write(p string) {
 }
 
 func (m *model) put(headersOf, p string, n *node) s3client.Object {
-	h := m.r.tree.Headers(bkt, headersOf)
+	h := m.r.headersOf(bkt, headersOf, false)
 	o, err := m.r.mem.Put(m.r.ctx, s3client.PutRequest{Bucket: bkt, Key: p, Headers: h, Body: strings.NewReader(n.body), Size: int64(len(n.body))})
 	m.expect("put "+p, err, nil)
 	o.Headers = &h

@@ -107,7 +107,7 @@ func TestConcurrent(t *testing.T) {
 					check(err)
 				case 1:
 					if _, err := r.tree.Create(p, Attr{Mode: 0o644}); err == nil {
-						h := r.tree.Headers(bkt, p)
+						h := r.headersOf(bkt, p, false)
 						o, err := r.mem.Put(r.ctx, s3client.PutRequest{Bucket: bkt, Key: p, Headers: h, Body: strings.NewReader(p), Size: int64(len(p))})
 						check(err)
 						o.Headers = &h

@@ -64,7 +64,7 @@ func TestRenameFile(t *testing.T) {
 	r.ok(err)
 	r.fails(r.tree.Rename(r.ctx, "new", "newer", false, nil), ErrBusy)
 	done := r.tree.Moving("new", "newer")
-	h := r.tree.Headers(bkt, "newer")
+	h := r.headersOf(bkt, "newer", false)
 	if h.Meta["mode"] != "33184" {
 		t.Errorf("%+v", h)
 	}

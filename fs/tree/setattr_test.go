@@ -15,7 +15,7 @@ func TestStreamHeaders(t *testing.T) {
 	_, err := r.tree.Create("f", Attr{Mode: 0o640})
 	r.ok(err)
 	r.tree.Written("f", r.clock.Now())
-	h := r.tree.StreamHeaders(bkt, "f")
+	h := r.headersOf(bkt, "f", true)
 	if h.Meta["mtime"] != "" || h.Meta["ctime"] != "" || h.Meta["mode"] != "33184" {
 		t.Errorf("%+v", h)
 	}
@@ -35,7 +35,7 @@ func TestStreamHeaders(t *testing.T) {
 	mtime := time.Unix(100, 0)
 	_, err = r.tree.SetAttr(r.ctx, "f", Change{Mtime: &mtime, Unsaved: true})
 	r.ok(err)
-	if h := r.tree.StreamHeaders(bkt, "f"); h.Meta["mtime"] != "100" {
+	if h := r.headersOf(bkt, "f", true); h.Meta["mtime"] != "100" {
 		t.Errorf("%+v", h)
 	}
 }
@@ -54,7 +54,7 @@ func TestWrittenPins(t *testing.T) {
 	r.tree.Refresh("")
 	r.clock.add(time.Hour)
 	r.last = r.mem.Counts()
-	if h := r.tree.Headers(bkt, "f"); h.Meta["color"] != "red" || h.Meta["mode"] != "33152" {
+	if h := r.headersOf(bkt, "f", false); h.Meta["color"] != "red" || h.Meta["mode"] != "33152" {
 		t.Errorf("%+v", h)
 	}
 	r.cost("")

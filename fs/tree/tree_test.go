@@ -179,11 +179,19 @@ func (r *rig) store(path, body string) s3client.Object {
 	return r.upload(path, body)
 }
 
+// headersOf are the headers of an upload.
+func (r *rig) headersOf(bucket, key string, streaming bool) s3client.Headers {
+	r.Helper()
+	h, err := r.tree.UploadHeaders(r.ctx, bucket, key, streaming)
+	r.ok(err)
+	return h
+}
+
 func (r *rig) upload(path, body string) s3client.Object {
 	r.Helper()
 	bucket, key, err := r.tree.Locate(path)
 	r.ok(err)
-	h := r.tree.Headers(bucket, key)
+	h := r.headersOf(bucket, key, false)
 	o, err := r.fault.Put(r.ctx, s3client.PutRequest{Bucket: bucket, Key: key, Headers: h, Body: strings.NewReader(body), Size: int64(len(body))})
 	r.ok(err)
 	o.Headers = &h
@@ -506,7 +514,7 @@ func TestSetAttr(t *testing.T) {
 	_, err = r.tree.SetAttr(r.ctx, "p", Change{Mode: &mode, Mtime: &mtime})
 	r.ok(err)
 	r.cost("")
-	if h := r.tree.Headers(bkt, "p"); h.Meta["mode"] != "33184" || h.Meta["mtime"] != "200.000000007" {
+	if h := r.headersOf(bkt, "p", false); h.Meta["mode"] != "33184" || h.Meta["mtime"] != "200.000000007" {
 		t.Errorf("%+v", h)
 	}
 	// unsaved content: memory, and the foreign headers travel
@@ -516,11 +524,11 @@ func TestSetAttr(t *testing.T) {
 	_, err = r.tree.SetAttr(r.ctx, "f", Change{Mode: &mode, Unsaved: true})
 	r.ok(err)
 	r.cost("")
-	if h := r.tree.Headers(bkt, "f"); h.Meta["color"] != "blue" || h.Meta["mode"] != "33184" {
+	if h := r.headersOf(bkt, "f", false); h.Meta["color"] != "blue" || h.Meta["mode"] != "33184" {
 		t.Errorf("%+v", h)
 	}
 	// changed again while the upload runs: stays to travel with the next
-	h := r.tree.Headers(bkt, "f")
+	h := r.headersOf(bkt, "f", false)
 	mode = 0o604
 	_, err = r.tree.SetAttr(r.ctx, "f", Change{Mode: &mode, Unsaved: true})
 	r.ok(err)
@@ -531,7 +539,7 @@ func TestSetAttr(t *testing.T) {
 	if e := r.lookup("f"); e.Mode != 0o100604 || e.Size != 2 || e.ETag != o.ETag {
 		t.Errorf("%+v", e)
 	}
-	if h := r.tree.Headers(bkt, "f"); h.Meta["mode"] != "33156" {
+	if h := r.headersOf(bkt, "f", false); h.Meta["mode"] != "33156" {
 		t.Errorf("%+v", h)
 	}
 	r.upload("f", "zz")
@@ -548,12 +556,12 @@ func TestHeadersOfOverwritten(t *testing.T) {
 	at := r.clock.Now().Add(time.Minute)
 	r.tree.Written("f", at)
 	r.cost("L1")
-	h := r.tree.Headers(bkt, "f")
+	h := r.headersOf(bkt, "f", false)
 	r.cost("H1")
 	if h.Meta["color"] != "red" || h.Meta["mode"] != "33152" || h.ContentType != "image/x" || h.Meta["mtime"] != formatTime(at) {
 		t.Errorf("%+v", h)
 	}
-	r.tree.Headers(bkt, "f")
+	r.headersOf(bkt, "f", false)
 	r.cost("")
 }
 

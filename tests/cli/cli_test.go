@@ -204,13 +204,19 @@ func (d *desk) pid() int {
 func (d *desk) awaitEnd(pid int) {
 	d.t.Helper()
 	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) || zombie(pid) {
+		if err := unix.Kill(pid, 0); errors.Is(err, unix.ESRCH) || zombie(pid) && alone(pid) {
 			return
 		}
 		if time.Now().After(until) {
 			d.t.Fatalf("process %d has not ended", pid)
 		}
 	}
+}
+
+// alone says whether a process has no thread left but its first: the others close its files and let its locks go.
+func alone(pid int) bool {
+	threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	return err != nil || len(threads) <= 1
 }
 
 // awaitMount waits until a mount in the foreground is there.

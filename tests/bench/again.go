@@ -16,6 +16,9 @@ const (
 	againCached = "the same file again, from the kernel's page cache"
 	againDisk   = "the same file again, from the disk cache of a mount before; page cache dropped"
 	localName   = "local file"
+
+	passthrough   = "passthrough"
+	noPassthrough = "no passthrough"
 )
 
 // again: a file that was read before, beside a local file on the disk.
@@ -48,21 +51,23 @@ func (r *rig) again() ([]row, error) {
 			disk.notes = append(disk.notes, by.name()+" has no disk cache")
 			continue
 		}
-		disk.steps = append(disk.steps, r.fromDisk(by, by.name()))
-		if by.knows("passthrough") {
-			disk.steps = append(disk.steps, r.fromDisk(by, by.name()+" "+noPassthrough, "--passthrough=off"))
+		if !by.knows("passthrough") {
+			disk.steps = append(disk.steps, r.fromDisk(by, by.name(), dropCaches))
+			continue
 		}
+		cached.steps = append(cached.steps, r.fromDisk(by, by.name()+" "+passthrough, nil))
+		disk.steps = append(disk.steps, r.fromDisk(by, by.name()+" "+passthrough, dropCaches))
+		disk.steps = append(disk.steps, r.fromDisk(by, by.name()+" "+noPassthrough, dropCaches, "--passthrough=off"))
 	}
 	return []row{cached, disk}, nil
 }
 
-const noPassthrough = "no passthrough"
-
 // passesAfter is the age of an object from which on it may be read by passthrough, and a little.
 const passesAfter = 32 * time.Second
 
-// fromDisk reads on a fresh mount what an earlier one has left in its cache directory.
-func (r *rig) fromDisk(by *pailfs, name string, args ...string) step {
+// fromDisk reads on a fresh mount what an earlier one has left in its cache directory; drop, where there is one, makes the
+// kernel forget its pages before that.
+func (r *rig) fromDisk(by *pailfs, name string, drop func() error, args ...string) step {
 	dir := filepath.Join(r.disk, "cache-"+strings.ReplaceAll(name, " ", "-"))
 	args = append([]string{"--cache-dir", dir, "--cache-size", "4GiB"}, args...)
 	filled, unfillable := false, error(nil)
@@ -74,8 +79,10 @@ func (r *rig) fromDisk(by *pailfs, name string, args ...string) step {
 		if unfillable != nil {
 			return s, unfillable
 		}
-		if err := dropCaches(); err != nil {
-			return s, err
+		if drop != nil {
+			if err := drop(); err != nil {
+				return s, err
+			}
 		}
 		// A whole file passes through when all of it was checked by this mount: the first reader does that. And when it has
 		// not changed for half a minute.
@@ -88,9 +95,12 @@ func (r *rig) fromDisk(by *pailfs, name string, args ...string) step {
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-			return dropCaches()
+			if drop == nil {
+				return read(m) // the reader before was not served by the kernel, its pages are other ones
+			}
+			return drop()
 		}
-		if name != by.name() {
+		if strings.HasSuffix(name, noPassthrough) {
 			first = nil
 		}
 		note := ""

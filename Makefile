@@ -32,12 +32,15 @@ demo: ## try it: an S3 store with sample buckets, mounted at ./demo
 	@GO='$(GO)' contrib/demo.sh
 
 ##@ Test
-.PHONY: test race bench bench-peers swift swift-up swift-down verify
+.PHONY: test race crash bench bench-peers swift swift-up swift-down verify
 test: ## all tests, with real mounts over a real S3 server (installs what is missing)
 	@GO='$(GO)' tests/run test
 
 race: ## all tests, with pailfs itself under the race detector
 	@GO='$(GO)' tests/run race
+
+crash: ## kill mounts 200 times at random moments: is anything lost? CRASHFLAGS='-kills 1000 -seed 7'
+	@GO='$(GO)' tests/run crash $(CRASHFLAGS)
 
 bench: ## measure against a bare S3 client; RESULT=contrib/performance.txt appends there
 	$(GO) run ./tests/bench $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)

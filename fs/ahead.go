@@ -74,9 +74,10 @@ func (f *face) opened(e tree.Entry) {
 	f.ask(dir, do.Ask)
 }
 
-// looked tells the readahead of attributes that a file was looked up, and asks for those that it wants.
-func (f *face) looked(e tree.Entry) {
-	if f.asks.head == nil || e.Mode&syscall.S_IFMT != syscall.S_IFREG || e.Pending {
+// looked tells the readahead of attributes that a file's were asked for, and asks for those that it wants.
+func (f *face) looked(p string) {
+	e, state := f.tree.Known(p)
+	if f.basic() || state != tree.Found || e.Mode&syscall.S_IFMT != syscall.S_IFREG || e.Pending {
 		return
 	}
 	dir, name := path.Split(e.Path)

@@ -26,7 +26,7 @@ func (n *node) fill(e tree.Entry, file *content.File, out *fuse.Attr) {
 	if file != nil {
 		st := file.Stat()
 		size, blocks = st.Size, st.Blocks
-		if st.Dirty && st.Mtime.After(n.timesSetAt()) {
+		if st.Dirty && st.Mtime.After(n.timesSetAt()) && st.Mtime.After(e.Ctime) {
 			mtime = st.Mtime
 		}
 	}
@@ -64,11 +64,12 @@ func (n *node) timesSetAt() time.Time {
 // Getattr answers stat. A node without a name, and one whose name went away in the store while it is open, answers
 // from what it knew last.
 func (n *node) Getattr(ctx context.Context, _ gofuse.FileHandle, out *fuse.AttrOut) syscall.Errno {
+	before := n.file()
 	e, errno := n.entry(ctx)
 	if errno != 0 {
 		return errno
 	}
-	n.fill(e, n.fileOf(e), &out.Attr)
+	n.fill(e, n.fileSince(e, before), &out.Attr)
 	out.SetTimeout(n.face.ttlOf(e))
 	return 0
 }
@@ -85,7 +86,10 @@ func (n *node) entry(ctx context.Context) (tree.Entry, syscall.Errno) {
 	}
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
-	e, err := n.face.tree.Lookup(own, p)
+	e, err := n.face.attributes(own, p)
+	if err == nil && n.StableAttr().Mode != e.Mode&syscall.S_IFMT {
+		return e, syscall.ESTALE // another type of file now: the kernel looks the name up again
+	}
 	if err != nil {
 		errno := n.face.fail("stat", p, err)
 		if errno == syscall.ENOENT && n.openFile() != nil {
@@ -121,10 +125,44 @@ func (n *node) fileOf(e tree.Entry) *content.File {
 	if n.isGone() || e.Mode&syscall.S_IFMT != syscall.S_IFREG {
 		return nil
 	}
-	if f, ok := n.face.files.Get(idOf(e)); ok && f.Stat().Dirty {
+	if f, ok := n.face.files.Get(idOf(e)); ok && knowsMore(f, e) {
 		return f
 	}
 	return nil
+}
+
+// fileAt is the File of a path, if there is one. It is asked for before the name is looked up: the file may be stored in the
+// background and forgotten before the answer is used, which knows nothing of its size then.
+func (f *face) fileAt(p string) *content.File {
+	bucket, key, err := f.tree.Locate(p)
+	if err != nil {
+		return nil
+	}
+	file, _ := f.files.Get(content.ID{Bucket: bucket, Key: key})
+	return file
+}
+
+// file is fileAt of the node's name.
+func (n *node) file() *content.File {
+	if p, named := n.path(); named {
+		return n.face.fileAt(p)
+	}
+	return nil
+}
+
+// fileSince is fileOf, or else the file that had the name before the entry was looked up, if it knows more.
+func (n *node) fileSince(e tree.Entry, before *content.File) *content.File {
+	if file := n.fileOf(e); file != nil || before == nil || n.isSplit() || n.isGone() || before.ID() != idOf(e) || !knowsMore(before, e) {
+		return file
+	}
+	return before
+}
+
+// knowsMore says whether a file's size is right and not the entry's: it is unsaved, or it was stored and tree was not told yet
+// when the entry was looked up.
+func knowsMore(file *content.File, e tree.Entry) bool {
+	st := file.Stat()
+	return st.Dirty || e.Pending || st.Version != versionOf(e) && e.Seen.Before(st.Seen)
 }
 
 // Setattr carries out truncate, chmod, chown and utimens.
@@ -144,6 +182,7 @@ func (n *node) Setattr(ctx context.Context, fh gofuse.FileHandle, in *fuse.SetAt
 			return errno
 		}
 	}
+	before := n.file()
 	change, any := changeOf(in, e.Mode)
 	if any {
 		e, errno = n.change(own, e, change)
@@ -153,7 +192,7 @@ func (n *node) Setattr(ctx context.Context, fh gofuse.FileHandle, in *fuse.SetAt
 	} else if e, errno = n.entry(ctx); errno != 0 {
 		return errno
 	}
-	n.fill(e, n.fileOf(e), &out.Attr)
+	n.fill(e, n.fileSince(e, before), &out.Attr)
 	out.SetTimeout(n.face.ttlOf(e))
 	return 0
 }
@@ -226,7 +265,7 @@ func (n *node) changeHeld(ctx context.Context, p string, e tree.Entry, c tree.Ch
 	e, err := n.face.tree.SetAttr(ctx, p, c)
 	if err == nil && c.Unsaved && !file.Touch() { // stored and closed by another handle just now
 		c.Unsaved = false
-		n.face.tree.Discard(p) // else it would wait for a commit that does not come
+		n.face.discard(p) // else it would wait for a commit that does not come
 		e, err = n.face.tree.SetAttr(ctx, p, c)
 	}
 	if err != nil {
@@ -250,14 +289,8 @@ func (n *node) rewritten(e tree.Entry) {
 	if e.Mode&syscall.S_IFMT != syscall.S_IFREG || e.Pending {
 		return
 	}
-	now := versionOf(e)
-	n.mu.Lock()
-	before := n.mu.last
-	if n.mu.pages == versionOf(before) {
-		n.mu.pages = now
-	}
-	n.mu.Unlock()
-	if now != versionOf(before) {
+	if now := versionOf(e); now != versionOf(n.known()) {
+		n.follow(now.ETag)
 		n.face.files.Moved(idOf(e), idOf(e), s3client.Object{Bucket: e.Bucket, Key: e.Key, ETag: e.ETag, Size: e.Size, Modified: e.Modified})
 	}
 }
@@ -284,16 +317,19 @@ func applied(e tree.Entry, c tree.Change) tree.Entry {
 }
 
 // pushTimes tells tree when the file was written last, unless utimens came after that. Called before a commit, so that
-// the time travels with the upload.
+// the time travels with the upload. An entry that was changed later knows: the node may be a new one.
 func (n *node) pushTimes(p string, file *content.File) {
 	st := file.Stat()
-	if st.Dirty && !st.Mtime.IsZero() && st.Mtime.After(n.timesSetAt()) {
+	if !st.Dirty || st.Mtime.IsZero() || !st.Mtime.After(n.timesSetAt()) {
+		return
+	}
+	if e, state := n.face.tree.Known(p); state != tree.Found || st.Mtime.After(e.Ctime) {
 		n.face.tree.Written(p, st.Mtime)
 	}
 }
 
 // truncate sets a file's size. Through a handle the bytes wait for its flush; by name (truncate(2)) nobody closes
-// anything later, so the change is stored before the call returns.
+// anything later, so the call ends like a close.
 func (n *node) truncate(ctx context.Context, e tree.Entry, h *handle, size int64) syscall.Errno {
 	if e.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		return syscall.EISDIR
@@ -309,7 +345,7 @@ func (n *node) truncate(ctx context.Context, e tree.Entry, h *handle, size int64
 	if errno := h.truncate(ctx, size); errno != 0 {
 		return errno
 	}
-	return h.sync(ctx)
+	return h.store(ctx, h.file.Flush)
 }
 
 // Statfs never needs the network: a store has no size. The numbers are large enough for every program that looks

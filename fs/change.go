@@ -25,7 +25,13 @@ func (n *node) attrOf(ctx context.Context, mode uint32) tree.Attr {
 	if caller, ok := fuse.FromContext(ctx); ok {
 		a.UID, a.GID = caller.Uid, caller.Gid
 	}
-	if dir := n.known(); dir.Mode&syscall.S_ISGID != 0 {
+	dir := n.known()
+	if !dir.Full && !n.face.basic() {
+		if e, errno := n.entry(ctx); errno == 0 {
+			dir = e
+		}
+	}
+	if dir.Mode&syscall.S_ISGID != 0 {
 		a.GID = dir.GID
 		if mode&syscall.S_IFMT == syscall.S_IFDIR {
 			a.Mode |= syscall.S_ISGID
@@ -50,7 +56,7 @@ func (n *node) make(ctx context.Context, op, name string, out *fuse.EntryOut,
 	if err != nil {
 		return nil, n.face.fail(op, p, err)
 	}
-	return n.inode(ctx, name, e, out), 0
+	return n.inode(ctx, name, e, nil, out), 0
 }
 
 // Mkdir makes a directory, or a bucket in an account's root.
@@ -89,7 +95,7 @@ func (f *face) storeEmpty(ctx context.Context, e tree.Entry) (tree.Entry, error)
 		return e, err
 	}
 	defer file.Close(nil)
-	if err := file.Sync(ctx); err != nil {
+	if err := file.Flush(ctx); err != nil {
 		return e, err
 	}
 	return f.tree.Lookup(ctx, e.Path)
@@ -140,7 +146,7 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 		n.face.tree.Discard(p)
 		return nil, nil, 0, n.face.fail("create", p, err)
 	}
-	in := n.inode(ctx, name, e, out)
+	in := n.inode(ctx, name, e, file, out)
 	c := in.Operations().(*node)
 	flags |= syscall.O_WRONLY // created files are stored at close, however they were opened
 	_, fh, _, errno := c.attach(e, file, flags)
@@ -150,57 +156,55 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 // openExisting opens a name that turns out to exist although the kernel thought it does not: another host made it.
 func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint32, out *fuse.EntryOut) (*gofuse.Inode,
 	gofuse.FileHandle, uint32, syscall.Errno, bool) {
-	e, state := n.face.tree.Known(p)
-	if state == tree.Absent {
-		return nil, nil, 0, 0, false
-	}
-	if state == tree.Unknown || !e.Pending {
-		var err error
-		// Whatever the flags are, a file that is created here is stored at its close: what is known only from before the
-		// store went away must not make one over another host's.
-		if e, err = n.face.tree.Complete(own, p); errors.Is(err, tree.ErrNotFound) {
-			return nil, nil, 0, 0, false
-		} else if err != nil {
-			return nil, nil, 0, n.face.fail("create", p, err), true
-		}
-	}
-	if flags&syscall.O_EXCL != 0 {
-		return nil, nil, 0, syscall.EEXIST, true
-	}
-	if e.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return nil, nil, 0, syscall.ESTALE, true // the kernel looks again and goes by what it finds
-	}
-	in := n.inode(ctx, name, e, out)
-	c := in.Operations().(*node)
-	mode := content.Read
-	if writable(flags) {
-		mode = content.Write
-	}
-	var base *content.Base
-	if !e.Pending {
-		base = &content.Base{Version: versionOf(e), Seen: e.Seen}
-	}
-	file, err := n.face.files.Open(idOf(e), base, mode)
-	if err != nil {
-		return nil, nil, 0, n.face.fail("open", p, err), true
-	}
-	h, fh, keep, errno := c.attach(e, file, flags)
-	if errno != 0 {
+	refused := func(errno syscall.Errno) (*gofuse.Inode, gofuse.FileHandle, uint32, syscall.Errno, bool) {
 		return nil, nil, 0, errno, true
 	}
-	if flags&syscall.O_TRUNC != 0 && h.writes {
+	if _, state := n.face.tree.Known(p); state == tree.Absent {
+		return nil, nil, 0, 0, false
+	}
+	flags = truncating(flags)
+	before := n.face.fileAt(p)
+	// Whatever the flags are, a file that is created here is stored at its close: what is known only from before the store
+	// went away must not make one over another host's.
+	e, file, err := n.face.openFile(own, p, flags, n.face.tree.Complete, n.existing(flags))
+	switch {
+	case errors.Is(err, tree.ErrNotFound):
+		return nil, nil, 0, 0, false
+	case err != nil:
+		return refused(n.face.fail("create", p, err))
+	}
+	in := n.inode(ctx, name, e, before, out)
+	h, fh, keep, errno := in.Operations().(*node).attach(e, file, flags)
+	if errno != 0 {
+		return refused(errno)
+	}
+	if flags&syscall.O_TRUNC != 0 {
 		if errno := h.changeHeld(own, "truncate at open", p, true, func() error { return h.resize(own, 0) }); errno != 0 {
 			h.close(own)
-			return nil, nil, 0, errno, true
+			return refused(errno)
 		}
 	}
 	return in, fh, openFlags(flags, keep), 0, true
+}
+
+// existing says why a file that is there after all is not what was to be created.
+func (n *node) existing(flags uint32) func(tree.Entry) error {
+	return func(e tree.Entry) error {
+		switch {
+		case flags&syscall.O_EXCL != 0:
+			return syscall.EEXIST
+		case e.Mode&syscall.S_IFMT != syscall.S_IFREG:
+			return syscall.ESTALE // the kernel looks again and goes by what it finds
+		}
+		return nil
+	}
 }
 
 // Unlink deletes a file's name. An open file lives on: what its handles may still read is fetched first.
 func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	own, done := n.face.request(ctx, 0)
 	defer done()
+	n.interrupt(name)
 	p, release, err := n.ownChild(own, name)
 	if err != nil {
 		return n.face.fail("unlink", name, err)
@@ -210,11 +214,7 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	if errno != 0 {
 		return errno
 	}
-	err = detached.Erase(own)
-	if err == nil {
-		err = n.face.tree.Unlink(own, p)
-	}
-	if err != nil {
+	if err := n.face.unlink(own, p, detached); err != nil {
 		detached.Undo()
 		return n.face.fail("unlink", p, err)
 	}
@@ -222,7 +222,44 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	if c := n.child(name); c != nil {
 		c.leave()
 	}
-	return 0
+	n.face.freed(p)
+	// The file's record went after the deletion was sure to be carried out; it must be gone for good as well, or the file
+	// would come back after a power failure.
+	return n.face.fail("unlink", p, n.face.keep())
+}
+
+// unlink deletes a name, and what an upload without an answer may have left under it.
+func (f *face) unlink(ctx context.Context, p string, d *content.Detaching) error {
+	if f.behind && d.Uncertain() {
+		return f.tree.UnlinkUncertain(ctx, p)
+	}
+	if err := d.Erase(ctx); err != nil {
+		return err
+	}
+	return f.tree.Unlink(ctx, p)
+}
+
+// interrupt ends the background's commit of a file whose name is about to be taken away: nobody wants it any more, and it may
+// last for as long as the store is away.
+func (n *node) interrupt(name string) {
+	p, ok := n.childPath(name)
+	if !ok {
+		return
+	}
+	if bucket, key, err := n.face.tree.Locate(p); err == nil {
+		n.face.files.Interrupt(content.ID{Bucket: bucket, Key: key})
+	}
+}
+
+// freed tells that no file has a path any more: what it kept back of the changes of its name can be carried out, and what was
+// half uploaded is wanted no longer.
+func (f *face) freed(p string) {
+	if f.outbox != nil {
+		f.outbox.Wake()
+	}
+	if bucket, key, err := f.tree.Locate(p); err == nil && f.forget != nil {
+		f.forget(bucket, key)
+	}
 }
 
 // detachFile prepares the File of a name, if there is one, to live on without it.
@@ -269,6 +306,8 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEm
 	}
 	own, done := n.face.request(ctx, 0)
 	defer done()
+	n.interrupt(name)
+	into.interrupt(newName)
 	from, to, release, err := n.ownBoth(own, name, into, newName)
 	if err != nil {
 		return n.face.fail("rename", name, err)
@@ -342,38 +381,55 @@ func (f *face) rename(ctx context.Context, from, to string, noReplace bool, repl
 	if exists && target.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		return syscall.EISDIR
 	}
-	return f.renameFile(ctx, e, from, to, noReplace, exists, replaced)
+	if !exists {
+		return f.renameFile(ctx, e, from, to, noReplace, nil, replaced)
+	}
+	return f.renameFile(ctx, e, from, to, noReplace, &target, replaced)
 }
 
-func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, noReplace, exists bool, replaced *node) syscall.Errno {
+// renameFile renames a file, over another one where there is a target.
+func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, noReplace bool, target *tree.Entry, replaced *node) syscall.Errno {
 	bucket, key, err := f.tree.Locate(to)
 	if err != nil {
 		return f.fail("rename to", to, err)
 	}
 	toID := content.ID{Bucket: bucket, Key: key}
 	var detached *content.Detaching
-	if exists {
+	var over *content.Base
+	if target != nil {
 		if detached, err = f.files.Detach(ctx, toID); err != nil {
 			return f.fail("keep the replaced file's bytes", to, err)
 		}
+		if !target.Pending {
+			over = &content.Base{Version: versionOf(*target), Seen: target.Seen}
+		}
 	}
-	obj, moved, err := f.files.Move(ctx, idOf(e), toID)
-	switch {
-	case err != nil:
-	case moved:
-		f.tree.Renamed(from, to, obj)
-	default:
-		err = f.tree.Rename(ctx, from, to, noReplace, f.moved)
-	}
-	if err != nil {
+	if err := f.move(ctx, e, from, to, toID, noReplace, over); err != nil {
 		detached.Undo()
 		return f.fail("rename", from, err)
 	}
-	detached.Done()
+	detached.Done() // after the moved file's record: whatever a crash leaves, one of the two is there
 	if replaced != nil {
 		replaced.leave()
 	}
+	f.freed(from)
 	return 0
+}
+
+// move renames a file: content one with unsaved bytes, tree a stored one.
+func (f *face) move(ctx context.Context, e tree.Entry, from, to string, toID content.ID, noReplace bool, over *content.Base) error {
+	obj, moved, err := f.files.Move(ctx, idOf(e), toID, over)
+	switch {
+	case err != nil:
+		return err
+	case moved == content.MovedStored:
+		f.tree.Renamed(from, to, obj)
+	case moved == content.MovedPending:
+		f.tree.RenamedPending(from, to)
+	default:
+		return f.tree.Rename(ctx, from, to, noReplace, f.moved)
+	}
+	return nil
 }
 
 // moved tells content that the store has an object under another key now.

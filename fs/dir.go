@@ -175,10 +175,14 @@ func (d *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	d.mu.Lock()
 	e := d.mu.entry
 	d.mu.Unlock()
+	before := d.node.face.fileAt(e.Path)
+	if now, state := d.node.face.tree.Known(e.Path); state == tree.Found {
+		e = now // stored, perhaps, since it was listed
+	}
 	if path.Base(e.Path) != name || !e.Full {
 		return nil, syscall.EAGAIN
 	}
-	return d.node.inode(ctx, name, e, out), 0
+	return d.node.inode(ctx, name, e, before, out), 0
 }
 
 // Releasedir ends the handle.
@@ -188,5 +192,5 @@ func (d *dirHandle) Releasedir(context.Context, uint32) {
 	d.endLocked()
 }
 
-// Fsyncdir has nothing to do: mkdir, unlink and rename are stored when they return.
-func (d *dirHandle) Fsyncdir(context.Context, uint32) syscall.Errno { return 0 }
+// Fsyncdir stores the changes of names that wait, and what they are names of.
+func (d *dirHandle) Fsyncdir(ctx context.Context, _ uint32) syscall.Errno { return d.node.syncDir(ctx) }

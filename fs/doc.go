@@ -23,7 +23,16 @@
 //
 // A rename copies an object and deletes it under its old name; what is stored there in between would be lost. So changes of
 // a file hold its path while they are carried out, and a rename, an unlink or an rmdir waits for them and keeps later ones
-// waiting (names.go). A rename lets them on when the bridge has moved its node, so that path() gives the new name.
+// waiting (names.go). A rename lets them on when the bridge has moved its node, so that path() gives the new name. A commit
+// that no call asked for takes its name through Hold, before it has anything of the file's: an owner wants the file next.
+//
+// # What is not stored yet
+//
+// In journal durability close and unlink return when the journal has the change, and whatever was looked up may be stored, and
+// its File forgotten, a moment later. So a File is asked for before its name is looked up (attr.go: fileAt), and a name is
+// looked up again when it was stored while it was being opened (open.go: openFile). An unlink is in the outbox for good before
+// the file's record leaves the journal, and returns when that is for good too; a rename appends the moved file's record
+// before the replaced one's goes. fsync stores: bytes, and with Drain what waits of the name.
 //
 // # Locks
 //

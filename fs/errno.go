@@ -94,8 +94,12 @@ func expected(errno syscall.Errno) bool {
 	return false
 }
 
-// fail turns an error into an errno and logs it, once, with what was being done.
+// fail turns an error into an errno and logs it, once, with what was being done. A bare errno is an answer that the face
+// itself has decided on.
 func (f *face) fail(op, path string, err error) syscall.Errno {
+	if errno, decided := err.(syscall.Errno); decided { //nolint:errorlint // a wrapped one is somebody's failure
+		return errno
+	}
 	errno := errnoOf(err)
 	switch {
 	case errno == 0:

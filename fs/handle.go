@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pailfs/fs/content"
+	"pailfs/fs/tree"
 )
 
 var (
@@ -87,10 +88,10 @@ func (h *handle) Write(ctx context.Context, p []byte, off int64) (uint32, syscal
 	return uint32(n), errno
 }
 
-// change runs a change of the file's bytes. The first one since the last flush tells tree, before, that the file is about
-// to have unsaved bytes, so that its entry is kept until they are stored, and takes setuid and setgid away.
+// change runs a change of the file's bytes. The first one since the file was stored or flushed tells tree, before, that it is
+// about to have unsaved bytes, so that its entry is kept until they are stored, and takes setuid and setgid away.
 func (h *handle) change(ctx context.Context, op string, do func() error) syscall.Errno {
-	if h.marked.Load() {
+	if h.marked.Load() && h.file.Stat().Dirty {
 		return h.fail(op, do())
 	}
 	p, named, release, err := h.node.hold(ctx)
@@ -112,9 +113,17 @@ func (h *handle) changeHeld(ctx context.Context, op, p string, named bool, do fu
 	if h.file.Stat().Dirty {
 		h.marked.Store(true)
 	} else if named {
-		n.face.tree.Discard(p)
+		n.face.discard(p)
 	}
 	return h.fail(op, err)
+}
+
+// discard unpins the entry of a file that has nothing unsaved. A new one stays as it is: it is being stored at this moment, in
+// the background, and tree is about to be told.
+func (f *face) discard(p string) {
+	if e, state := f.tree.Known(p); state != tree.Found || !e.Pending {
+		f.tree.Discard(p)
+	}
 }
 
 // fail is the errno of an operation on an open file. What is missing in the store is not "no such file" to a program that
@@ -127,24 +136,34 @@ func (h *handle) fail(op string, err error) syscall.Errno {
 	return h.node.face.fail(op, h.path(), err)
 }
 
-// Flush is close(2): it returns when the store has what was written, or its error. Closing a reader stores nothing.
+// Flush is close(2): it returns when what was written is in the store, or in journal durability in the journal, or with the
+// error. Closing a reader stores nothing.
 func (h *handle) Flush(ctx context.Context) syscall.Errno {
 	if !h.writes {
 		return 0
 	}
 	own, done := h.node.face.request(ctx, 0)
 	defer done()
-	return h.sync(own)
+	return h.store(own, h.file.Flush)
 }
 
-// Fsync returns when the store has what was written.
+// Fsync returns when the store has what was written, and what was changed of the name.
 func (h *handle) Fsync(ctx context.Context, _ uint32) syscall.Errno {
 	own, done := h.node.face.request(ctx, 0)
 	defer done()
-	return h.sync(own)
+	return h.store(own, h.sync)
 }
 
-func (h *handle) sync(ctx context.Context) syscall.Errno {
+func (h *handle) sync(ctx context.Context) error {
+	if err := h.file.Sync(ctx); err != nil {
+		return err
+	}
+	id := h.file.ID()
+	return h.node.face.drain(ctx, id.Bucket, id.Key)
+}
+
+// store runs one of content's ways to make the file's bytes last.
+func (h *handle) store(ctx context.Context, do func(context.Context) error) syscall.Errno {
 	p, named, release, err := h.node.hold(ctx)
 	if err != nil {
 		return h.fail("store", err)
@@ -154,9 +173,9 @@ func (h *handle) sync(ctx context.Context) syscall.Errno {
 	if named {
 		h.node.pushTimes(p, h.file)
 	}
-	err = h.file.Sync(ctx)
+	err = do(ctx)
 	if named && err == nil && !h.file.Stat().Dirty {
-		h.node.face.tree.Discard(p) // what was pinned after another handle's commit; nothing as a rule
+		h.node.face.discard(p) // what was pinned after another handle's commit; nothing as a rule
 	}
 	return h.fail("store", err)
 }
@@ -166,7 +185,7 @@ func (h *handle) sync(ctx context.Context) syscall.Errno {
 func (h *handle) Release(ctx context.Context) syscall.Errno {
 	own := context.WithoutCancel(ctx)
 	if h.writes && h.file.Stat().Dirty {
-		h.sync(own)
+		h.store(own, h.file.Flush)
 	}
 	h.close(own)
 	return 0
@@ -209,10 +228,22 @@ func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) sy
 	})
 }
 
-// Fsync of a directory (and of anything without a handle): names are stored before their calls return.
+// Fsync of a file, or of a directory: what was changed below it is stored.
 func (n *node) Fsync(ctx context.Context, fh gofuse.FileHandle, flags uint32) syscall.Errno {
 	if h := asHandle(fh); h != nil {
 		return h.Fsync(ctx, flags)
 	}
-	return 0
+	return n.syncDir(ctx)
+}
+
+// syncDir stores what waits below a directory: the names, and so the files that have them. In store durability nothing
+// does, but for what could not be stored when it was closed.
+func (n *node) syncDir(ctx context.Context) syscall.Errno {
+	p, named := n.path()
+	if !named || n.isGone() || n.face.outbox == nil {
+		return 0
+	}
+	own, done := n.face.request(ctx, 0)
+	defer done()
+	return n.face.fail("fsync", p, n.face.flush(own, p, nil))
 }

@@ -8,6 +8,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"pailfs/fs/content"
 	"pailfs/fs/tree"
 )
 
@@ -19,10 +20,11 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	}
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
-	if e, state := n.face.tree.Known(p); state != tree.Found || !e.Full {
-		n.face.asks.wait(own, p)
+	before := n.face.fileAt(p)
+	e, err := n.face.tree.Find(own, p)
+	if err == nil && !n.face.enough(e) {
+		e, err = n.face.attributes(own, p)
 	}
-	e, err := n.face.tree.Lookup(own, p)
 	if err != nil {
 		errno := n.face.fail("lookup", p, err)
 		if errno == syscall.ENOENT {
@@ -30,13 +32,31 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 		}
 		return nil, errno
 	}
-	n.face.looked(e)
-	return n.inode(ctx, name, e, out), 0
+	return n.inode(ctx, name, e, before, out), 0
+}
+
+// enough says whether a name can be told to the kernel as it is known: its type is certain. Whoever deletes it or walks
+// past it asks for no more; for the first stat the kernel comes back (Getattr).
+func (f *face) enough(e tree.Entry) bool {
+	return e.Full || f.basic() || e.IsDir() || e.Mode&syscall.S_IFMT == syscall.S_IFREG && e.Size > tree.MaxTarget
+}
+
+// basic says that this mount shows no attributes.
+func (f *face) basic() bool { return f.asks.head == nil }
+
+// attributes looks a name up with its attributes, and tells the readahead of attributes.
+func (f *face) attributes(ctx context.Context, p string) (tree.Entry, error) {
+	if e, state := f.tree.Known(p); state != tree.Found || !e.Full {
+		f.asks.wait(ctx, p)
+		defer func() { f.looked(p) }()
+	}
+	return f.tree.Lookup(ctx, p)
 }
 
 // inode gives the inode of an entry and fills what the kernel is told. The inode that the kernel has under this name
-// already is used again, unless it is of another type, its open handles read another version, or the kernel reads it by itself and somebody wants to write.
-func (n *node) inode(ctx context.Context, name string, e tree.Entry, out *fuse.EntryOut) *gofuse.Inode {
+// already is used again, unless it is of another type, its open handles read another version, or the kernel reads it by itself and somebody
+// wants to write. before is the file of the name, if there was one before the entry was looked up.
+func (n *node) inode(ctx context.Context, name string, e tree.Entry, before *content.File, out *fuse.EntryOut) *gofuse.Inode {
 	c := n.child(name)
 	if c == nil || c.isGone() || c.StableAttr().Mode != e.Mode&syscall.S_IFMT || c.staleFor(e) || c.isSplit() {
 		if c != nil {
@@ -46,9 +66,13 @@ func (n *node) inode(ctx context.Context, name string, e tree.Entry, out *fuse.E
 		n.NewInode(ctx, c, gofuse.StableAttr{Mode: e.Mode & syscall.S_IFMT})
 	}
 	c.know(e)
-	c.fill(e, c.fileOf(e), &out.Attr)
+	c.fill(e, c.fileSince(e, before), &out.Attr)
 	out.SetEntryTimeout(n.face.ttlOf(e))
-	out.SetAttrTimeout(n.face.ttlOf(e))
+	if e.Full || n.face.basic() {
+		out.SetAttrTimeout(n.face.ttlOf(e))
+	} else {
+		out.SetAttrTimeout(0)
+	}
 	return c.EmbeddedInode()
 }
 

@@ -68,6 +68,14 @@ type Options struct {
 	PassthroughOff string
 	// TTL is how long names and attributes are trusted.
 	TTL time.Duration
+	// Outbox has the small changes that wait for the store; nil where there are none.
+	Outbox Outbox
+	// Behind is journal durability: the store gets changes after their calls have returned.
+	Behind bool
+	// Forget, where it is not nil, is told of an object that will not be stored any more, and what of it is half uploaded.
+	Forget func(bucket, key string)
+	// Kept makes durable what was appended to the journal; nil: nothing to do.
+	Kept func() error
 	// Timeout bounds an operation that asks the store; 0 means the store's calls alone are bounded.
 	Timeout time.Duration
 	Log     *slog.Logger
@@ -75,11 +83,18 @@ type Options struct {
 	Debug bool
 }
 
+// Outbox is where small changes wait for the store.
+type Outbox interface {
+	// Drain carries out what waits under a prefix ("" bucket: everything) and returns when the store has it.
+	Drain(ctx context.Context, bucket, prefix string) error
+	// Wake says that a file which kept back changes of its name may be gone.
+	Wake()
+}
+
 // Server is a mount that answers.
 type Server struct {
 	fuse       *fuse.Server
 	face       *face
-	root       *node
 	mountpoint string
 }
 
@@ -174,11 +189,7 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if _, err := os.Stat("/dev/fuse"); errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNoFuse
 	}
-	if o.Ahead == nil {
-		o.Ahead = ahead.New(0)
-	}
-	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
-		ahead: o.Ahead, asks: newAsksAhead(o.Head), pass: &passthrough{whole: o.Whole, why: o.PassthroughOff}}}
+	root := newRoot(o)
 	own, cancel := root.face.request(ctx, o.Timeout)
 	defer cancel()
 	e, err := o.Tree.Lookup(own, "")
@@ -186,17 +197,7 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	root.know(e)
-	options := mountOptions(o)
-	absent := min(o.TTL, kernelAbsentTTL)
-	server, err := gofuse.Mount(o.Mountpoint, root, &gofuse.Options{
-		MountOptions:    options,
-		NullPermissions: true, // mode 0 is a mode
-		NegativeTimeout: &absent,
-		EntryTimeout:    &root.face.ttl,
-		AttrTimeout:     &root.face.ttl,
-		RootStableAttr:  &gofuse.StableAttr{Ino: 1, Mode: syscall.S_IFDIR},
-		Logger:          options.Logger,
-	})
+	server, err := gofuse.Mount(o.Mountpoint, root, root.face.library(mountOptions(o), o.TTL))
 	if err != nil {
 		return nil, mountError(err)
 	}
@@ -206,7 +207,32 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if root.face.pass.whole != nil && server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
 		root.face.pass.refused.Store(true)
 	}
-	return &Server{fuse: server, face: root.face, root: root, mountpoint: o.Mountpoint}, nil
+	return &Server{fuse: server, face: root.face, mountpoint: o.Mountpoint}, nil
+}
+
+// newRoot makes the root's node, and what all nodes share.
+func newRoot(o Options) *node {
+	if o.Ahead == nil {
+		o.Ahead = ahead.New(0)
+	}
+	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
+		ahead: o.Ahead, asks: newAsksAhead(o.Head), pass: &passthrough{whole: o.Whole, why: o.PassthroughOff},
+		outbox: o.Outbox, kept: o.Kept, behind: o.Behind, forget: o.Forget}}
+	root.face.root = root
+	return root
+}
+
+// library is how go-fuse is to work.
+func (f *face) library(options fuse.MountOptions, ttl time.Duration) *gofuse.Options {
+	absent := min(ttl, kernelAbsentTTL)
+	return &gofuse.Options{
+		MountOptions:    options,
+		NullPermissions: true, // mode 0 is a mode
+		NegativeTimeout: &absent,
+		EntryTimeout:    &f.ttl, // and no AttrTimeout: zero in an answer means zero (enough)
+		RootStableAttr:  &gofuse.StableAttr{Ino: 1, Mode: syscall.S_IFDIR},
+		Logger:          options.Logger,
+	}
 }
 
 func mountOptions(o Options) fuse.MountOptions {

@@ -34,10 +34,16 @@ var (
 	_ gofuse.NodeRenamer        = (*node)(nil)
 	_ gofuse.NodeOpener         = (*node)(nil)
 	_ gofuse.NodeFsyncer        = (*node)(nil)
+	_ gofuse.NodeCopyFileRanger = (*node)(nil)
 )
 
 // face is what all nodes of a mount share.
 type face struct {
+	root    *node
+	outbox  Outbox       // nil: no change waits
+	kept    func() error // nil: there is no journal to write
+	behind  bool         // journal durability
+	forget  func(bucket, key string)
 	tree    *tree.Tree
 	names   *names
 	files   *content.Files
@@ -69,6 +75,8 @@ type node struct {
 		absent map[string]time.Time
 		// pages is the version whose bytes the kernel's page cache may hold; zero when nobody knows.
 		pages cache.Version
+		// before is the version that was copied onto itself for its attributes: the same bytes under another ETag.
+		before cache.Version
 		// timesSet is when utimens last set the times here: a write that came later wins, an earlier one does not.
 		timesSet time.Time
 	}

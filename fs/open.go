@@ -12,12 +12,14 @@ import (
 
 	"pailfs/fs/content"
 	"pailfs/fs/tree"
+	"pailfs/s3client"
 )
 
 // Open opens a file. It asks the store when what is known of the name is older than the TTL (close-to-open).
 func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint32, syscall.Errno) {
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
+	flags = truncating(flags)
 	h, fh, keep, errno := n.open(own, flags)
 	if errno != 0 {
 		return nil, 0, errno
@@ -33,6 +35,15 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 	return fh, openFlags(flags, keep), 0
 }
 
+// truncating makes a writer of who opens a file to read it and truncates it, which open(2) allows to those who may write it:
+// the truncation is stored at the close.
+func truncating(flags uint32) uint32 {
+	if flags&syscall.O_TRUNC != 0 && !writable(flags) {
+		return flags | syscall.O_WRONLY
+	}
+	return flags
+}
+
 // sure looks a name up that is about to be changed: what is older than the TTL because the store does not answer is an error.
 func (f *face) sure(ctx context.Context, p string) (tree.Entry, error) {
 	e, err := f.tree.Lookup(ctx, p)
@@ -45,13 +56,55 @@ func (f *face) sure(ctx context.Context, p string) (tree.Entry, error) {
 	return e, err
 }
 
-// lookupFor looks a file up to open it. Who is going to write it must know all its attributes: they are stored again with
-// the bytes, and a store that is away then would cost the file its mode and foreign metadata.
-func (f *face) lookupFor(ctx context.Context, p string, flags uint32) (tree.Entry, error) {
+// lookupFor is how a file is looked up to open it. Who is going to write it must know all its attributes: they are stored
+// again with the bytes, and a store that is away then would cost the file its mode and foreign metadata.
+func (f *face) lookupFor(flags uint32) func(context.Context, string) (tree.Entry, error) {
 	if writable(flags) {
-		return f.tree.Complete(ctx, p)
+		return f.tree.Complete
 	}
-	return f.tree.Lookup(ctx, p)
+	return f.tree.Lookup
+}
+
+// openTries bounds how often a file is looked up anew because it was stored in the background while it was being opened.
+const openTries = 8
+
+// openFile looks a file up and opens it, if suits says nothing against what was found.
+func (f *face) openFile(ctx context.Context, p string, flags uint32, look func(context.Context, string) (tree.Entry, error),
+	suits func(tree.Entry) error) (tree.Entry, *content.File, error) {
+	mode := content.Read
+	if writable(flags) {
+		mode = content.Write
+	}
+	for try := 1; ; try++ {
+		e, err := look(ctx, p)
+		if err == nil {
+			err = suits(e)
+		}
+		if err != nil {
+			return e, nil, err
+		}
+		var base *content.Base
+		if !e.Pending {
+			base = &content.Base{Version: versionOf(e), Seen: e.Seen}
+		}
+		file, err := f.files.Open(idOf(e), base, mode)
+		switch {
+		case err == nil && (try == openTries || !f.outdated(e, file)):
+			return e, file, nil
+		case err == nil:
+			file.Close(nil)
+		case try == openTries || !e.Pending || !errors.Is(err, s3client.NotFound):
+			return e, nil, err
+		}
+	}
+}
+
+// outdated says whether a file was opened on what was known of it before it was stored, in the background, just now.
+func (f *face) outdated(e tree.Entry, file *content.File) bool {
+	now, state := f.tree.Known(e.Path)
+	st := file.Stat()
+	return state == tree.Found && !now.Pending && !st.Dirty && now.Mode&syscall.S_IFMT == syscall.S_IFREG &&
+		versionOf(now) != versionOf(e) && versionOf(now) != st.Version
 }
 
 // truncate sets the size. Who empties an empty file has touched it all the same (": > stamp" in a Makefile): the new time
@@ -91,29 +144,7 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, fh gofuse.Fil
 	if !named || n.isGone() {
 		return n.openGone(flags)
 	}
-	e, err := n.face.lookupFor(ctx, p, flags)
-	if err != nil {
-		return nil, nil, false, n.face.fail("open", p, err)
-	}
-	switch e.Mode & syscall.S_IFMT {
-	case syscall.S_IFREG:
-	case syscall.S_IFDIR:
-		return nil, nil, false, syscall.EISDIR
-	default: // the object became another type of file since the kernel looked it up
-		return nil, nil, false, syscall.ESTALE
-	}
-	if n.staleFor(e) {
-		return nil, nil, false, syscall.ESTALE // the kernel looks the name up again and gets an inode of its own
-	}
-	mode := content.Read
-	if writable(flags) {
-		mode = content.Write
-	}
-	var base *content.Base
-	if !e.Pending {
-		base = &content.Base{Version: versionOf(e), Seen: e.Seen}
-	}
-	file, err := n.face.files.Open(idOf(e), base, mode)
+	e, file, err := n.face.openFile(ctx, p, flags, n.face.lookupFor(flags), n.opens)
 	if err != nil {
 		return nil, nil, false, n.face.fail("open", p, err)
 	}
@@ -123,6 +154,20 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, fh gofuse.Fil
 		n.face.opened(e)
 	}
 	return h, fh, keep, errno
+}
+
+// opens says why an entry is not what this inode can be opened as. The kernel takes ESTALE as a reason to look the name up
+// again.
+func (n *node) opens(e tree.Entry) error {
+	switch {
+	case e.IsDir():
+		return syscall.EISDIR
+	case e.Mode&syscall.S_IFMT != syscall.S_IFREG: // another type of file since the kernel looked it up
+		return syscall.ESTALE
+	case n.staleFor(e): // an inode of its own has that version
+		return syscall.ESTALE
+	}
+	return nil
 }
 
 // openGone reopens a file that lost its name but is still open elsewhere (/proc/PID/fd/N).
@@ -141,8 +186,9 @@ func (n *node) staleFor(e tree.Entry) bool {
 	if file == nil {
 		return false
 	}
-	st := file.Stat()
-	return !st.Dirty && !e.Pending && st.Version != versionOf(e)
+	st, v := file.Stat(), versionOf(e)
+	// A file that was stored since the entry was looked up is not stale, but ahead.
+	return !st.Dirty && !e.Pending && st.Version != v && !n.wasBefore(v) && !e.Seen.Before(st.Seen)
 }
 
 // attach makes the handle and counts it; the node's File is the one its handles share. It takes over the reference of file,

@@ -16,7 +16,7 @@ func (s *Server) Refresh(ctx context.Context, p string) error {
 		return fmt.Errorf("refresh %s: %w", p, err)
 	}
 	s.face.tree.Refresh(p)
-	parent, name, in := s.known(p)
+	parent, name, in := s.face.inode(p)
 	told := make(chan struct{})
 	running := s.face.asks.run(func() {
 		defer close(told)
@@ -44,9 +44,9 @@ func (s *Server) Refresh(ctx context.Context, p string) error {
 // for again within kernelTTL by itself.
 const refreshPatience = 2 * time.Second
 
-// known is the inode of a path and its parent, as far as the kernel knows them.
-func (s *Server) known(p string) (parent *gofuse.Inode, name string, in *gofuse.Inode) {
-	in = s.root.EmbeddedInode()
+// inode is that of a path, and its parent, as far as the kernel knows them.
+func (f *face) inode(p string) (parent *gofuse.Inode, name string, in *gofuse.Inode) {
+	in = f.root.EmbeddedInode()
 	for _, part := range split(p) {
 		if in == nil {
 			return nil, "", nil

@@ -16,7 +16,7 @@ import (
 	"github.com/minio/minio-go/v7/pkg/credentials"
 )
 
-// benchServer, set in the environment, makes the test's program a store that only answers GETs of ranges. It is a process
+// benchServer, set in the environment, makes the test's program a store that only answers GETs of ranges and PUTs. It is a process
 // of its own, so that what is measured is the client alone, and it sends head and body at once, so that how many reads an
 // answer takes does not depend on how busy the machine is.
 const benchServer = "PAILFS_TEST_BENCH_SERVER"
@@ -59,6 +59,12 @@ func answerBench(conn net.Conn, content []byte) {
 		if err != nil {
 			return
 		}
+		if r.Method == http.MethodPut {
+			if err := takeBench(conn, br, r.ContentLength); err != nil {
+				return
+			}
+			continue
+		}
 		var from, to int
 		if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &from, &to); err != nil {
 			return
@@ -73,6 +79,21 @@ func answerBench(conn net.Conn, content []byte) {
 			return
 		}
 	}
+}
+
+// takeBench takes a body and says that it got it.
+func takeBench(conn net.Conn, br *bufio.Reader, size int64) error {
+	n, err := br.Discard(int(min(size, int64(br.Buffered()))))
+	p := make([]byte, 1<<20)
+	for left := size - int64(n); left > 0 && err == nil; left -= int64(n) {
+		n, err = conn.Read(p[:min(left, int64(len(p)))])
+	}
+	if err == nil {
+		_, err = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"+
+			"Etag: \"0123456789abcdef0123456789abcdef\"\r\nX-Amz-Request-Id: tx00000000000000000000000\r\n"+
+			"Date: Tue, 14 Nov 2023 22:13:21 GMT\r\n\r\n")
+	}
+	return err
 }
 
 func startBenchServer(b *testing.B) string {

@@ -15,7 +15,10 @@ import (
 // the runtime file, which names it. It is there from the mount to the end of the drain.
 //
 //	GET  /status   a statusReport
+//	GET  /uploads  the runningUploads
 //	POST /refresh  {"path"}, relative to the mount point, "" for all of it
+//	POST /flush    {"path", "timeout"} in seconds, 0 for none; answers lines of JSON (flushLine), the last one with the
+//	               result; a client that closes the connection no longer waits, what is pending is stored all the same
 //	POST /warm     {"path", "jobs"}; answers lines of JSON (warmLine), the last one with the result; a client that
 //	               closes the connection ends it
 //
@@ -34,7 +37,11 @@ const (
 // controlled is a mount as the control socket needs it. Paths are relative to the mount point, "" is all of it.
 type controlled interface {
 	Status() statusReport
+	Uploads() []runningUpload
 	Refresh(ctx context.Context, path string) error
+	// Flush stores what is pending at a path and below it. It calls report from one goroutine at a time. When something is
+	// left its result lists it, and the error says so.
+	Flush(ctx context.Context, path string, report func(flushProgress)) (flushProgress, error)
 	// Warm calls report from one goroutine at a time; a report in which Failed has grown is about the path that failed.
 	Warm(ctx context.Context, path string, jobs int, report func(warmProgress)) (warmProgress, error)
 }
@@ -50,6 +57,19 @@ type warmProgress struct {
 	Error     string `json:"error,omitempty"` // why Path failed
 }
 
+// flushProgress is how far storing is: files with their bytes, and changes of names. The result has the whole list of what
+// is left.
+type flushProgress struct {
+	Files     int64         `json:"files"`
+	FilesDone int64         `json:"files_done"`
+	Bytes     int64         `json:"bytes"`
+	BytesDone int64         `json:"bytes_done"`
+	Names     int64         `json:"names"`
+	NamesDone int64         `json:"names_done"`
+	Left      []unsavedFile `json:"left,omitempty"`      // in a result
+	LeftMore  int64         `json:"left_more,omitempty"` // those beyond what Left has room for
+}
+
 var errUnmounting = errors.New("it is being unmounted")
 
 // control is the serving side.
@@ -57,7 +77,7 @@ type control struct {
 	mount  controlled
 	path   string // of the socket
 	server *http.Server
-	// serving ends when the mount does: refresh and warm have no sense any more, status has.
+	// serving ends when the mount does: refresh, flush and warm have no sense any more, status has.
 	serving context.Context
 	end     context.CancelFunc
 	// running counts the accepting goroutine and those of connections.

@@ -179,23 +179,43 @@ func (d daemon) Refresh(ctx context.Context, path string) error {
 // Warm returns the last progress it was told of, also with an error. show is called for every line.
 func (d daemon) Warm(ctx context.Context, path string, jobs int, show func(warmLine)) (warmProgress, error) {
 	var last warmProgress
-	resp, err := d.ask(ctx, http.MethodPost, "/warm", pathRequest{path, jobs})
+	err := streamed(ctx, d, "/warm", pathRequest{Path: path, Jobs: jobs}, func(line warmLine) (bool, *controlFailure) {
+		last = line.Progress
+		show(line)
+		return line.Done, line.Failure
+	})
+	return last, err
+}
+
+// Flush returns the last progress it was told of, also with an error. The process keeps to timeout, 0 for none.
+func (d daemon) Flush(ctx context.Context, path string, timeout time.Duration, show func(flushProgress)) (flushProgress, error) {
+	var last flushProgress
+	err := streamed(ctx, d, "/flush", pathRequest{Path: path, Timeout: timeout.Seconds()}, func(line flushLine) (bool, *controlFailure) {
+		last = line.Progress
+		show(last)
+		return line.Done, line.Failure
+	})
+	return last, err
+}
+
+// streamed reads an answer of lines. take says whether a line was the last, and how the work failed.
+func streamed[L any](ctx context.Context, d daemon, path string, request any, take func(L) (bool, *controlFailure)) error {
+	resp, err := d.ask(ctx, http.MethodPost, path, request)
 	if err != nil {
-		return last, err
+		return err
 	}
 	defer resp.Body.Close()
 	for lines := json.NewDecoder(resp.Body); ; {
-		var line warmLine
+		var line L
 		if err := lines.Decode(&line); err != nil { // io.EOF as well: the last line has not come
-			return last, d.unreached(ctx, err)
+			return d.unreached(ctx, err)
 		}
-		last = line.Progress
-		show(line)
+		done, failed := take(line)
 		switch {
-		case line.Failure != nil:
-			return last, d.said(line.Failure)
-		case line.Done:
-			return last, nil
+		case failed != nil:
+			return d.said(failed)
+		case done:
+			return nil
 		}
 	}
 }

@@ -17,12 +17,15 @@ type statusReport struct {
 	Since      time.Time `json:"since" doc:"when it was mounted"`
 	StateDir   string    `json:"state_dir" doc:"where data lies that the store does not have yet"`
 	LogFile    string    `json:"log_file,omitempty" doc:"its log; not there when that is standard error"`
-	Drain      *progress `json:"drain,omitempty" doc:"bytes stored and to be stored, while it is draining"`
+	Drain      *progress `json:"drain,omitempty" doc:"what is stored and to be stored while it is draining: done, total in bytes; names_done, names"`
 	// What follows comes from the process itself.
 	Version     string             `json:"version,omitempty" doc:"the version of the process"`
 	ReadOnly    bool               `json:"read_only,omitempty" doc:"true for a mount that changes nothing"`
 	Store       *storeReport       `json:"store,omitempty"`
 	Unsaved     *unsavedReport     `json:"unsaved,omitempty"`
+	Pending     *pendingReport     `json:"pending,omitempty"`
+	Recovered   *recoveredReport   `json:"recovered,omitempty"`
+	Journal     *journalReport     `json:"journal,omitempty"`
 	Conflicts   *conflictsReport   `json:"conflicts,omitempty"`
 	Memory      *memoryReport      `json:"memory,omitempty"`
 	Names       *namesReport       `json:"names,omitempty"`
@@ -57,7 +60,36 @@ type unsavedReport struct {
 	Bytes  int64         `json:"bytes" doc:"their bytes"`
 	Oldest *time.Time    `json:"oldest,omitempty" doc:"the oldest change among them"`
 	Failed int           `json:"failed" doc:"those among them that could not be stored when it was tried"`
-	Files  []unsavedFile `json:"files,omitempty" doc:"the first 100: path (BUCKET/KEY), bytes, since, error"`
+	Files  []unsavedFile `json:"files,omitempty" doc:"the first 100: path (BUCKET/KEY), bytes, since, error, tries, next, earlier"`
+}
+
+type pendingReport struct {
+	Files    int           `json:"files" doc:"files that the store does not have as they are here"`
+	Bytes    int64         `json:"bytes" doc:"their bytes"`
+	Names    int           `json:"names" doc:"changes of names that the store does not have yet: deleted, made, attributes"`
+	Oldest   *time.Time    `json:"oldest,omitempty" doc:"the oldest change among all of them"`
+	Failed   int           `json:"failed" doc:"those among them that could not be stored when it was tried"`
+	Failures []unsavedFile `json:"failures,omitempty" doc:"the first 100 of these: path (BUCKET/KEY), change (delete, put or headers; not there for a file's bytes), bytes, since, error, tries, next (when it is tried again)"`
+}
+
+type recoveredReport struct {
+	Files   int   `json:"files" doc:"files that an earlier run had left, found at mount"`
+	Bytes   int64 `json:"bytes" doc:"their bytes"`
+	Names   int   `json:"names" doc:"changes of names that an earlier run had left"`
+	Stored  int   `json:"stored" doc:"those of both that are stored now, or are done with"`
+	Waiting int   `json:"waiting" doc:"those of both that still wait"`
+}
+
+type journalReport struct {
+	Durability string  `json:"durability" doc:"--durability"`
+	MaxLag     float64 `json:"max_lag_seconds" doc:"--max-lag"`
+	Records    int     `json:"records" doc:"files in it"`
+	Notes      int     `json:"notes" doc:"changes of names and uploads in it"`
+	Log        int64   `json:"log_bytes" doc:"its log, on disk"`
+	Spool      int64   `json:"spool_bytes" doc:"content of files, on disk"`
+	Memory     int64   `json:"memory_bytes" doc:"content of small files, in memory"`
+	Syncs      uint64  `json:"syncs" doc:"times that the disk was waited for"`
+	Entries    uint64  `json:"entries" doc:"entries written; many share a sync"`
 }
 
 type conflictsReport struct {
@@ -135,6 +167,29 @@ func unsavedOf(list []unsavedFile) *unsavedReport {
 		}
 		if !f.Since.IsZero() && (r.Oldest == nil || f.Since.Before(*r.Oldest)) {
 			r.Oldest = &f.Since
+		}
+	}
+	return r
+}
+
+// pendingOf reports files and changes of names together.
+func pendingOf(list []unsavedFile) *pendingReport {
+	r := &pendingReport{}
+	for _, f := range list {
+		if f.Change == "" {
+			r.Files++
+			r.Bytes += f.Bytes
+		} else {
+			r.Names++
+		}
+		if !f.Since.IsZero() && (r.Oldest == nil || f.Since.Before(*r.Oldest)) {
+			r.Oldest = &f.Since
+		}
+		if f.Error == "" {
+			continue
+		}
+		if r.Failed++; r.Failed <= mostListed {
+			r.Failures = append(r.Failures, f)
 		}
 	}
 	return r

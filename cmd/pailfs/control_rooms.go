@@ -26,7 +26,7 @@ func (s *service) startControl(ctx context.Context, m *mounted) *control {
 		err = m.runtime.Socket(filepath.Base(c.path))
 	}
 	if err != nil {
-		s.log.Warn("status, refresh and warm do not work with this mount", "err", err)
+		s.log.Warn("status, flush, refresh and warm do not work with this mount", "err", err)
 	}
 	return c
 }
@@ -45,7 +45,10 @@ func (r rooms) Status() statusReport {
 	s := reportOf(r.runtime.State())
 	s.ReadOnly = r.plan.ReadOnly
 	s.Store = r.store()
-	s.Unsaved = r.unsaved()
+	files, names := r.pendingFiles(), r.pendingNames()
+	s.Unsaved, s.Pending = unsavedOf(files), pendingOf(slices.Concat(files, names))
+	s.Recovered = r.earlier.report(slices.Concat(files, names))
+	s.Journal = r.journalReport()
 	s.Conflicts = r.conflicts()
 	b := r.blocks.Stats()
 	s.Memory = &memoryReport{Budget: r.plan.Memory, Cached: b.Bytes, InFlight: b.InFlightBytes, Held: b.HeldBytes, RSS: residentBytes("/proc")}
@@ -86,9 +89,6 @@ func (r rooms) diskCache() *diskReport {
 		Read: d.ReadBytes, Written: d.WrittenBytes, Queued: d.QueuedBytes, Skipped: d.Skipped, Corrupt: d.Corrupt,
 		Evicted: d.Evicted, Index: d.IndexBytes, Paused: d.Paused}
 }
-
-// unsaved lists what this run and earlier ones have not stored.
-func (r rooms) unsaved() *unsavedReport { return unsavedOf(unsavedFiles(r.files.Unsaved(), r.kept())) }
 
 func (r rooms) conflicts() *conflictsReport {
 	list := r.files.Conflicts()

@@ -17,7 +17,7 @@ const (
 	mostRequestBytes = 64 << 10 // a path of 4096 bytes, escaped at its worst
 	longestPath      = 4096     // PATH_MAX
 	mostJobs         = 256      // of one warm
-	warmTick         = 200 * time.Millisecond
+	streamTick       = 200 * time.Millisecond
 	clientPatience   = time.Minute // a client that reads nothing for so long is gone
 	mostFailures     = 1000        // named in one warm; the number of all is known
 )
@@ -37,10 +37,11 @@ func controlFailureOf(err error) *controlFailure {
 	return &controlFailure{f.code, f.message, f.hint}
 }
 
-// pathRequest is the body of /refresh and /warm.
+// pathRequest is the body of /refresh, /flush and /warm.
 type pathRequest struct {
-	Path string `json:"path"`
-	Jobs int    `json:"jobs,omitempty"`
+	Path    string  `json:"path"`
+	Jobs    int     `json:"jobs,omitempty"`    // of /warm
+	Timeout float64 `json:"timeout,omitempty"` // of /flush, in seconds; 0: none
 }
 
 // warmFailure is a file that could not be fetched.
@@ -58,10 +59,20 @@ type warmLine struct {
 	Failure  *controlFailure `json:"failure,omitempty"`
 }
 
+// flushLine is a line of the answer to /flush. The last one is the only one with Done; Failure says what was not stored, or
+// why it was not tried to the end.
+type flushLine struct {
+	Progress flushProgress   `json:"progress"`
+	Done     bool            `json:"done,omitempty"`
+	Failure  *controlFailure `json:"failure,omitempty"`
+}
+
 func (c *control) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", c.status)
+	mux.HandleFunc("GET /uploads", c.uploads)
 	mux.HandleFunc("POST /refresh", c.refresh)
+	mux.HandleFunc("POST /flush", c.flush)
 	mux.HandleFunc("POST /warm", c.warm)
 	own := buildInfo().Version
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,8 +103,8 @@ func (c *control) refresh(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := c.working(r)
 	defer done()
-	if err := c.mount.Refresh(ctx, req.Path); err != nil {
-		refuse(w, c.because(ctx, err))
+	if err := c.because(ctx, c.mount.Refresh(ctx, req.Path)); err != nil {
+		refuse(w, err)
 		return
 	}
 	answer(w, http.StatusOK, struct{}{})
@@ -114,7 +125,7 @@ func (c *control) working(r *http.Request) (context.Context, func()) {
 
 // because is the error of work, or the reason that it was ended for.
 func (c *control) because(ctx context.Context, err error) error {
-	if errors.Is(context.Cause(ctx), errUnmounting) {
+	if err != nil && errors.Is(context.Cause(ctx), errUnmounting) {
 		return &failure{code: exitMountPoint, message: errUnmounting.Error()}
 	}
 	return err
@@ -132,6 +143,9 @@ func readPath(w http.ResponseWriter, r *http.Request) (pathRequest, error) {
 	}
 	if req.Jobs < 0 || req.Jobs > mostJobs {
 		return req, usagef("", "%d jobs are not between 0 and %d", req.Jobs, mostJobs)
+	}
+	if req.Timeout < 0 || req.Timeout > forever.Seconds() {
+		return req, usagef("", "a timeout of %v s is none", req.Timeout)
 	}
 	return req, checkRelative(req.Path)
 }
@@ -161,22 +175,36 @@ func (c *control) warm(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, done := c.working(r)
 	defer done()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	w.Header().Set("Content-Type", "application/x-ndjson")
-	out := &warmOutput{w: w, control: http.NewResponseController(w)}
-	stop, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		out.run(stop, cancel)
-	}()
-	result, err := c.mount.Warm(ctx, req.Path, req.Jobs, out.report)
-	close(stop)
-	<-stopped
+	var out warmOutput
+	var result warmProgress
+	_ = stream(ctx, w, out.take, func(ctx context.Context) error {
+		var err error
+		result, err = c.mount.Warm(ctx, req.Path, req.Jobs, out.report)
+		return c.because(ctx, err)
+	}, func(err error) any { return out.last(result, err) }) // a client that has left does not miss the end
+}
+
+// flush streams as warm does.
+func (c *control) flush(w http.ResponseWriter, r *http.Request) {
+	req, err := readPath(w, r)
 	if err != nil {
-		err = c.because(ctx, err)
+		refuse(w, err)
+		return
 	}
-	_ = out.last(result, err) // a client that has left does not miss it
+	ctx, done := c.working(r)
+	defer done()
+	if req.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Duration(req.Timeout*float64(time.Second)))
+		defer cancel()
+	}
+	var out flushOutput
+	var result flushProgress
+	_ = stream(ctx, w, out.take, func(ctx context.Context) error {
+		var err error
+		result, err = c.mount.Flush(ctx, req.Path, out.report)
+		return c.because(ctx, err)
+	}, func(err error) any { return flushLine{Progress: result, Done: true, Failure: controlFailureOf(err)} }) // as above
 }
 
 func answer(w http.ResponseWriter, status int, v any) {

@@ -17,7 +17,9 @@ import (
 
 // fakeMount is a mount without rooms.
 type fakeMount struct {
+	uploads []runningUpload
 	refresh func(ctx context.Context, path string) error
+	flush   func(ctx context.Context, path string, report func(flushProgress)) (flushProgress, error)
 	warm    func(ctx context.Context, path string, jobs int, report func(warmProgress)) (warmProgress, error)
 }
 
@@ -25,7 +27,13 @@ func (f *fakeMount) Status() statusReport {
 	return statusReport{Mountpoint: "/mnt/x", Source: "pailfs#KR1:b", Requests: &s3client.Counts{Get: 7}}
 }
 
+func (f *fakeMount) Uploads() []runningUpload { return f.uploads }
+
 func (f *fakeMount) Refresh(ctx context.Context, path string) error { return f.refresh(ctx, path) }
+
+func (f *fakeMount) Flush(ctx context.Context, path string, report func(flushProgress)) (flushProgress, error) {
+	return f.flush(ctx, path, report)
+}
 
 func (f *fakeMount) Warm(ctx context.Context, path string, jobs int, report func(warmProgress)) (warmProgress, error) {
 	return f.warm(ctx, path, jobs, report)
@@ -338,6 +346,10 @@ func TestRequestsThatAreNone(t *testing.T) {
 		{"POST", "/refresh", "1", `{"path":"a/../../b"}`, 400, "no path"},
 		{"POST", "/refresh", "1", `{"path":"a//b"}`, 400, "no path"},
 		{"POST", "/refresh", "1", `{"path":"a\u0000"}`, 400, "no path"},
+		{"POST", "/flush", "1", `{"path":"a/.."}`, 400, "no path"},
+		{"POST", "/flush", "1", `{"path":"a","timeout":-1}`, 400, "timeout"},
+		{"POST", "/flush", "1", `{"path":"a","timeout":1e300}`, 400, "timeout"},
+		{"GET", "/flush", "1", "", 405, ""},
 		{"POST", "/warm", "1", `{"path":"a","jobs":-1}`, 400, "jobs"},
 		{"POST", "/warm", "1", `{"path":"a","jobs":100000}`, 400, "jobs"},
 	} {

@@ -1,19 +1,10 @@
 package main
 
-import (
-	"context"
-	"encoding/json"
-	"net/http"
-	"sync"
-	"time"
-)
+import "sync"
 
-// warmOutput is the answer to /warm while it grows. report only takes notes, so that a client that reads slowly delays
-// nothing but itself; run and then last write.
+// warmOutput is the answer to /warm while it grows.
 type warmOutput struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	mu      struct {
+	mu struct {
 		sync.Mutex
 		line  warmLine // not written yet
 		named int      // failures that were given a name
@@ -32,7 +23,7 @@ func (o *warmOutput) report(p warmProgress) {
 }
 
 // take is what there is to write.
-func (o *warmOutput) take() (line warmLine, news bool) {
+func (o *warmOutput) take() (line any, news bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	line, news = o.mu.line, o.mu.news
@@ -40,38 +31,32 @@ func (o *warmOutput) take() (line warmLine, news bool) {
 	return line, news
 }
 
-// run writes at every tick until stop, and ends the work when nobody reads.
-func (o *warmOutput) run(stop <-chan struct{}, cancel context.CancelCauseFunc) {
-	ticker := time.NewTicker(warmTick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-stop:
-			return
-		case <-ticker.C:
-		}
-		if line, news := o.take(); news {
-			if err := o.write(line); err != nil {
-				cancel(errClientGone(err))
-				return
-			}
-		}
+// last is the line with the result and the failures that no line had yet.
+func (o *warmOutput) last(result warmProgress, err error) warmLine {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return warmLine{Progress: result, Failed: o.mu.line.Failed, Done: true, Failure: controlFailureOf(err)}
+}
+
+// flushOutput is the answer to /flush while it grows.
+type flushOutput struct {
+	mu struct {
+		sync.Mutex
+		line flushLine
+		news bool
 	}
 }
 
-// last writes the result, with the failures that no line had yet.
-func (o *warmOutput) last(result warmProgress, err error) error {
-	line, _ := o.take()
-	line.Progress, line.Done, line.Failure = result, true, controlFailureOf(err)
-	return o.write(line)
+func (o *flushOutput) report(p flushProgress) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.mu.line.Progress, o.mu.news = p, true
 }
 
-func (o *warmOutput) write(line warmLine) error {
-	if err := o.control.SetWriteDeadline(time.Now().Add(clientPatience)); err != nil {
-		return err
-	}
-	if err := json.NewEncoder(o.w).Encode(line); err != nil {
-		return err
-	}
-	return o.control.Flush()
+func (o *flushOutput) take() (line any, news bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	line, news = o.mu.line, o.mu.news
+	o.mu.news = false
+	return line, news
 }

@@ -4,7 +4,7 @@
 // table (flags.go), every exit code in one list (exitcodes.go), every hint in one place (hints.go). mount.go builds
 // s3client, cache, journal, upload, tree, content and fs in this order and closes them in reverse. A mount in the
 // background is this same program started again in a session of its own (daemon.go); it tells its parent through a pipe
-// whether the mount answers, answers `pailfs status`, refresh and warm on a socket (control.go), and tells `pailfs umount`
+// whether the mount answers, answers `pailfs status`, flush, refresh and warm on a socket (control.go), and tells `pailfs umount`
 // through its runtime file (runtime.go) how it ended.
 //
 // Secrets are never arguments and never logged: they come from the environment, files and roles that s3client reads.

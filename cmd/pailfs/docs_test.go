@@ -28,6 +28,7 @@ func TestDocumentsAreMadeOfTheTables(t *testing.T) {
 		"testdata/status.md":    {"docs", "status"},
 		"testdata/status.txt":   {"status", "--help"},
 		"testdata/refresh.txt":  {"refresh", "--help"},
+		"testdata/flush.txt":    {"flush", "--help"},
 		"testdata/warm.txt":     {"warm", "--help"},
 	} {
 		got, stderr, code := output(t, args...)

@@ -19,16 +19,24 @@ type drainable interface {
 	Close(ctx context.Context) error
 }
 
-// drain is the end of a mount's bytes: stored, or kept in the journal.
+// drainableNames are the changes of names that wait when a mount ends; *outbox.Outbox.
+type drainableNames interface {
+	Drain(ctx context.Context, bucket, prefix string) error
+	Len() int
+}
+
+// drain is the end of what a mount has changed: stored, or kept in the journal.
 type drain struct {
 	files drainable
+	names drainableNames // nil: none ever waits
 	// stall is how long nothing may move before the store is given up.
 	stall time.Duration
 	// sent is a number that grows while bytes go to the store, so that one long upload is no standstill. May be nil.
 	sent func() int64
-	// report is told how far it is; it is called from one goroutine at a time.
-	report func(done, total int64)
-	// kept lists what earlier runs left in the journal and is still there.
+	// report is told how far it is with bytes, reportNames with changes of names; called from one goroutine at a time.
+	report, reportNames func(done, total int64)
+	// kept lists what else is in the journal and not stored: what earlier runs left and nobody could take over, and changes
+	// of names.
 	kept func() []unsavedFile
 	// keeping bounds how long writing to the journal may take once the store is given up.
 	keeping time.Duration
@@ -36,18 +44,56 @@ type drain struct {
 
 var errStalled = errors.New("nothing could be stored any more")
 
-// store stores what is unsaved. It ends with the context, or when nothing moves for the stall time.
-func (d drain) store(ctx context.Context) error { return d.guard(ctx, d.files.SyncAll) }
+// store stores what is unsaved: files, and then the changes of names, some of which wait for a file. It ends with the
+// context, or when nothing moves for the stall time.
+func (d drain) store(ctx context.Context) error {
+	err := d.guard(ctx, d.files.SyncAll, d.report)
+	if errors.Is(err, errStalled) || d.names == nil || d.names.Len() == 0 {
+		return err
+	}
+	return errors.Join(err, d.guard(ctx, d.storeNames, d.reportNames))
+}
+
+// namesPoll is how often one looks how many changes of names are left.
+const namesPoll = 200 * time.Millisecond
+
+// storeNames carries out the changes of names that wait.
+func (d drain) storeNames(ctx context.Context, progress func(done, total int64)) error {
+	total := d.names.Len()
+	ended, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(namesPoll)
+		defer ticker.Stop()
+		for {
+			left := d.names.Len()
+			progress(int64(max(total-left, 0)), int64(max(total, left)))
+			select {
+			case <-ended:
+				return
+			case <-ticker.C:
+			}
+		}
+	}()
+	err := d.names.Drain(ctx, "", "")
+	close(ended)
+	<-stopped
+	if err != nil {
+		return fmt.Errorf("store changes of names: %w", err)
+	}
+	return nil
+}
 
 // guard runs work that stores, and cancels it when nothing moves for the stall time.
-func (d drain) guard(ctx context.Context, work func(context.Context, func(done, total int64)) error) error {
+func (d drain) guard(ctx context.Context, work func(context.Context, func(done, total int64)) error,
+	report func(done, total int64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	moved := make(chan [2]int64)
 	watching := make(chan struct{})
 	go func() {
 		defer close(watching)
-		d.watch(ctx, cancel, moved)
+		d.watch(ctx, cancel, moved, report)
 	}()
 	err := work(ctx, func(done, total int64) {
 		select {
@@ -64,7 +110,7 @@ func (d drain) guard(ctx context.Context, work func(context.Context, func(done, 
 }
 
 // watch passes progress on and cancels at a standstill.
-func (d drain) watch(ctx context.Context, cancel context.CancelCauseFunc, moved <-chan [2]int64) {
+func (d drain) watch(ctx context.Context, cancel context.CancelCauseFunc, moved <-chan [2]int64, report func(done, total int64)) {
 	const looks = 10 // a stall time
 	ticker := time.NewTicker(max(d.stall/looks, time.Millisecond))
 	defer ticker.Stop()
@@ -76,7 +122,7 @@ func (d drain) watch(ctx context.Context, cancel context.CancelCauseFunc, moved 
 		case m := <-moved:
 			if m != last {
 				still, last = 0, m
-				d.report(m[0], m[1])
+				report(m[0], m[1])
 			}
 		case <-ticker.C:
 			still++
@@ -150,38 +196,37 @@ func (r *recovery) end(ctx context.Context, d drain) {
 		case <-ctx.Done():
 		}
 		return nil
-	})
+	}, d.report)
 	r.cancel()
 	<-r.done
 }
 
-// unsavedFiles lists what is left of this run and of earlier ones, each file once.
-func unsavedFiles(left []content.Unsaved, kept []unsavedFile) []unsavedFile {
+// unsavedFiles lists what is left of this run and of earlier ones, each once.
+func unsavedFiles(left []content.Unsaved, others []unsavedFile) []unsavedFile {
 	var list []unsavedFile
-	seen := map[string]bool{}
+	seen := map[changeOf]bool{}
 	for _, u := range left {
-		f := unsavedFile{Path: u.ID.Bucket + "/" + u.ID.Key, Bytes: u.Bytes, Since: u.Since}
+		f := unsavedFile{Path: u.ID.String(), Bytes: u.Bytes, Since: u.Since, Tries: u.Tries, Earlier: u.Earlier}
 		if u.Err != nil {
 			f.Error = u.Err.Error()
 		}
-		list, seen[f.Path] = append(list, f), true
+		if !u.Next.IsZero() {
+			f.Next = &u.Next
+		}
+		list, seen[changeOf{f.Path, ""}] = append(list, f), true
 	}
-	for _, f := range kept {
-		if !seen[f.Path] {
-			list, seen[f.Path] = append(list, f), true
+	for _, f := range others {
+		if is := (changeOf{f.Path, f.Change}); !seen[is] {
+			list, seen[is] = append(list, f), true
 		}
 	}
-	slices.SortFunc(list, func(a, b unsavedFile) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortStableFunc(list, func(a, b unsavedFile) int { return strings.Compare(a.Path, b.Path) })
 	return list
 }
 
 // leftBehind is the result of a mount that could not store all. The first of errs that is one says why.
 func leftBehind(list []unsavedFile, stateDir, mountpoint string, errs ...error) result {
-	total := int64(0)
-	for _, f := range list {
-		total += f.Bytes
-	}
-	r := result{Code: exitUnsaved, Unsaved: list, Message: fmt.Sprintf("%s not stored (%s)", files(len(list)), formatSize(total)),
+	r := result{Code: exitUnsaved, Unsaved: list, Message: notStored(list),
 		Hint: fmt.Sprintf("kept in %s; the next mount at %s with this state directory stores them", stateDir, mountpoint)}
 	for _, err := range errs {
 		if err != nil {
@@ -194,6 +239,20 @@ func leftBehind(list []unsavedFile, stateDir, mountpoint string, errs ...error) 
 		}
 	}
 	return r
+}
+
+func notStored(list []unsavedFile) string {
+	total, changes := int64(0), 0
+	for _, f := range list {
+		total += f.Bytes
+		if f.Change != "" {
+			changes++
+		}
+	}
+	if changes > 0 {
+		return things(list, 0) + " not stored"
+	}
+	return fmt.Sprintf("%s not stored (%s)", files(len(list)), formatSize(total))
 }
 
 func files(n int) string {

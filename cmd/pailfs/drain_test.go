@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,7 +186,58 @@ func TestTheEndWaitsForTheRecovery(t *testing.T) {
 }
 
 func TestProgressIsForTerminals(t *testing.T) {
-	if progressLine(io.Discard) != nil {
-		t.Error("progress is written where nobody watches")
+	var out strings.Builder
+	show := newStoringShow(&out)
+	show.draw(progress{Done: 1, Total: 2})
+	show.clear()
+	if out.Len() > 0 {
+		t.Errorf("%q is written where nobody watches", out.String())
 	}
+}
+
+// fakeNames are the changes of names that wait when a mount ends.
+type fakeNames struct {
+	left  atomic.Int64
+	drain func(ctx context.Context) error
+}
+
+func (f *fakeNames) Len() int { return int(f.left.Load()) }
+func (f *fakeNames) Drain(ctx context.Context, bucket, prefix string) error {
+	if bucket != "" || prefix != "" {
+		return errors.New("not everything")
+	}
+	return f.drain(ctx)
+}
+
+func TestADrainCarriesOutNamesAfterFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var order []string
+		f := &fakeFiles{sync: func(context.Context, func(done, total int64)) error { order = append(order, "files"); return nil }}
+		n := &fakeNames{}
+		n.left.Store(2)
+		n.drain = func(context.Context) error { order = append(order, "names"); n.left.Store(0); return nil }
+		var reports []string
+		d := testDrain(f, &reports)
+		last := ""
+		d.names, d.reportNames = n, func(done, total int64) { last = fmt.Sprintf("%d/%d", done, total) }
+		res := d.finish(t.Context(), recovered(), "/s", "/m")
+		if res.Code != exitOK || strings.Join(order, " ") != "files names" || last != "2/2" {
+			t.Errorf("%+v in the order %v, names %s", res, order, last)
+		}
+	})
+}
+
+func TestNamesThatCannotBeChangedAreListed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &fakeNames{drain: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }} // the store is away
+		n.left.Store(1)
+		var reports []string
+		d := testDrain(&fakeFiles{}, &reports)
+		d.names, d.reportNames = n, func(done, total int64) {}
+		d.kept = func() []unsavedFile { return []unsavedFile{{Path: "b/k", Change: changeDelete, Error: "away"}} }
+		res := d.finish(t.Context(), recovered(), "/s", "/m")
+		if res.Code != exitUnsaved || len(res.Unsaved) != 1 || !strings.HasPrefix(res.Message, "1 name not stored") {
+			t.Errorf("%+v", res)
+		}
+	})
 }

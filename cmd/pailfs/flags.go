@@ -24,8 +24,12 @@ type settings struct {
 	CacheSize    int64  // bytes; 0: no disk cache, -1: not given
 	CacheMinFree int64  // bytes
 	Passthrough  string // auto or off
-	PartSize     int64  // bytes
-	StateDir     string
+
+	Durability string        // store or journal
+	MaxLag     time.Duration // how far the store may lag behind in journal durability
+	Verify     string        // auto, full or off
+	PartSize   int64         // bytes
+	StateDir   string
 
 	Timeout     time.Duration
 	MaxRequests int
@@ -38,6 +42,12 @@ type settings struct {
 
 	MountWords []string // words of -o for the kernel: nosuid, nodev, ...
 }
+
+// The values of --durability.
+const (
+	durabilityStore   = "store"
+	durabilityJournal = "journal"
+)
 
 // option is one line of the table: a flag, an -o option, an environment variable and a line of every document.
 type option struct {
@@ -132,6 +142,15 @@ var options = []option{
 		help: "auto: the kernel itself reads files that lie wholly in the disk cache (root, Linux 6.9 and later)",
 		set:  oneOf(func(s *settings) *string { return &s.Passthrough }, "auto", "off")},
 
+	{name: "durability", group: groupWrite, value: "store|journal", def: "store",
+		help: "what a close that succeeded means: store: the store has the file; journal: it is safe on this host's disk, and is stored in the background",
+		set:  oneOf(func(s *settings) *string { return &s.Durability }, durabilityStore, durabilityJournal)},
+	{name: "max-lag", group: groupWrite, value: "TIME", def: "30s",
+		help: "with --durability=journal: how old the oldest unstored file may get before close waits for the store as well",
+		set:  duration(func(s *settings) *time.Duration { return &s.MaxLag }, time.Second, 24*time.Hour)},
+	{name: "verify", group: groupWrite, value: "auto|full|off", def: "auto",
+		help: "what the store says it has received is compared with what was sent: auto: files of at most 1 MiB, full: every part and every file, off: none",
+		set:  oneOf(func(s *settings) *string { return &s.Verify }, "auto", "full", "off")},
 	{name: "part-size", group: groupWrite, value: "SIZE", def: "8MiB",
 		help: "size of the first parts of multipart uploads; parts grow with the file",
 		set:  size(func(s *settings) *int64 { return &s.PartSize }, 5<<20, 5<<30)},

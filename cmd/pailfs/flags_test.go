@@ -59,7 +59,8 @@ func TestDefaults(t *testing.T) {
 	}
 	if s.Provider != "auto" || s.Timeout != 2*time.Minute || s.MetadataTTL != 5*time.Second || s.PartSize != 8<<20 ||
 		s.MaxRequests != 64 || s.WriteRate != 0 || !s.FullAttributes || s.FileMode != 0o644 || s.DirMode != 0o755 ||
-		s.ReadOnly || s.AllowOther || s.Foreground || s.LogFormat != "text" || s.StateDir == "" || s.Memory < leastMemory {
+		s.ReadOnly || s.AllowOther || s.Foreground || s.LogFormat != "text" ||
+		s.Durability != durabilityStore || s.MaxLag != 30*time.Second || s.Verify != "auto" || s.StateDir == "" || s.Memory < leastMemory {
 		t.Errorf("%+v", s)
 	}
 }

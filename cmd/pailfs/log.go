@@ -6,15 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 )
 
 // newLog makes the log of a mount.
 func newLog(w io.Writer, s *settings) *slog.Logger {
 	o := &slog.HandlerOptions{Level: s.LogLevel}
+	var h slog.Handler = slog.NewTextHandler(w, o)
 	if s.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(w, o))
+		h = slog.NewJSONHandler(w, o)
 	}
-	return slog.New(slog.NewTextHandler(w, o))
+	return slog.New(newRepeats(h, time.Now))
 }
 
 // logFile is a log that is opened again by name when a rotation has moved it away.

@@ -51,7 +51,7 @@ func newApp(std stdio) *cli.App {
 		OnUsageError:              usageError,
 		Action:                    noCommand,
 		Commands: []*cli.Command{
-			mountCommand(std), umountCommand(std), statusCommand(std), refreshCommand(std), warmCommand(std),
+			mountCommand(std), umountCommand(std), statusCommand(std), flushCommand(std), refreshCommand(std), warmCommand(std),
 			bucketCommand(std), uploadsCommand(std), versionCommand(std), completionCommand(std), docsCommand(std),
 		},
 	}

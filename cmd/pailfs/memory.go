@@ -22,13 +22,14 @@ const (
 	leastReadahead        = 2 << 20
 )
 
-// budget is how --memory is shared out. Blocks wait for room within their share (back-pressure); names are forgotten; what
-// is on its way to the store lies in the spool, so that the last share is the buffers of requests alone.
+// budget is how --memory is shared out. Blocks wait for room within their share (back-pressure); names are forgotten; small
+// unsaved files go to the disk when theirs is full. The buffers of requests are few and small (memoryBesides).
 type budget struct {
 	blocks    int64 // bytes of cached blocks and of those being fetched
 	readahead int64 // bytes all sequential readers may have ahead, a part of blocks
 	ahead     int64 // bytes of small files fetched before they are opened, a part of blocks
 	names     int   // entries remembered
+	spools    int64 // bytes of small files that the store does not have yet
 	heap      int64 // bytes of everything that is not blocks, for the garbage collector
 }
 
@@ -38,6 +39,7 @@ func budgetOf(memory int64) budget {
 	b.readahead = min(max(b.blocks/2-b.blocks/32, leastReadahead), 4*mostReadahead)
 	b.ahead = b.blocks / 8
 	b.names = int(min(max(memory/8/nameBytes, leastNames), mostNames))
+	b.spools = memory / 8
 	b.heap = memory - b.blocks + memoryBesides
 	return b
 }

@@ -80,8 +80,56 @@ func bar(done, total int64, width int) string {
 	return "[" + strings.Repeat("#", filled) + strings.Repeat("-", width-filled) + "]"
 }
 
-// warmShow tells people how far a warm is: a bar on one line of a terminal, else a line every few seconds.
-type warmShow struct {
+// flushText is how far a flush is, in a line.
+func flushText(p flushProgress, rate float64) string {
+	text := fmt.Sprintf("%s of %s, %d of %s", formatSize(p.BytesDone), formatSize(p.Bytes), p.FilesDone, files(int(p.Files)))
+	if p.Names > 0 {
+		text += fmt.Sprintf(", %d of %s", p.NamesDone, names(p.Names))
+	}
+	if rate >= 1 {
+		text += fmt.Sprintf(", %s/s", formatSize(int64(rate)))
+	}
+	return text
+}
+
+// names counts changes of names.
+func names(n int64) string {
+	if n == 1 {
+		return "1 name"
+	}
+	return fmt.Sprintf("%d names", n)
+}
+
+// storingShow tells people on one line of a terminal how far a mount is with what was left; elsewhere nothing.
+type storingShow struct {
+	out   io.Writer
+	on    bool
+	drawn bool
+}
+
+func newStoringShow(out io.Writer) *storingShow {
+	_, terminal := terminalWidth(out)
+	return &storingShow{out: out, on: terminal}
+}
+
+func (s *storingShow) draw(p progress) {
+	if s.on {
+		fmt.Fprintf(s.out, "\r\x1b[Kstoring: %v", p)
+		s.drawn = true
+	}
+}
+
+// clear ends the line.
+func (s *storingShow) clear() {
+	if s.drawn {
+		fmt.Fprint(s.out, "\r\x1b[K")
+		s.drawn = false
+	}
+}
+
+// progressShow tells people how far something is: a bar on one line of a terminal, else a line every few seconds.
+type progressShow struct {
+	doing string // "warming"
 	out   io.Writer
 	width int // of the terminal, 0 for none
 	now   func() time.Time
@@ -94,32 +142,40 @@ type warmShow struct {
 // tellEvery is how often there is a line where there is no terminal.
 const tellEvery = 5 * time.Second
 
-func newWarmShow(out io.Writer, now func() time.Time) *warmShow {
+func newProgressShow(doing string, out io.Writer, now func() time.Time) *progressShow {
 	width, _ := terminalWidth(out)
-	return &warmShow{out: out, width: width, now: now, told: now()}
+	return &progressShow{doing: doing, out: out, width: width, now: now, told: now()}
 }
 
-func (s *warmShow) show(p warmProgress) {
+func (s *progressShow) warm(p warmProgress) {
+	s.show(p.BytesDone, p.Bytes, func(rate float64) string { return warmText(p, rate) })
+}
+
+func (s *progressShow) flush(p flushProgress) {
+	s.show(p.BytesDone, p.Bytes, func(rate float64) string { return flushText(p, rate) })
+}
+
+func (s *progressShow) show(done, total int64, say func(rate float64) string) {
 	now := s.now()
-	s.meter.add(now, p.BytesDone)
-	text := warmText(p, s.meter.rate())
+	s.meter.add(now, done)
+	text := say(s.meter.rate())
 	if s.width == 0 {
 		if now.Sub(s.told) >= tellEvery {
-			fmt.Fprintln(s.out, "warming: "+text)
+			fmt.Fprintln(s.out, s.doing+": "+text)
 			s.told = now
 		}
 		return
 	}
 	const barWidth = 24
 	if s.width > len(text)+barWidth+4 {
-		text = bar(p.BytesDone, p.Bytes, barWidth) + " " + text
+		text = bar(done, total, barWidth) + " " + text
 	}
 	fmt.Fprintf(s.out, "\r\x1b[K%.*s", s.width-1, text)
 	s.drawn = true
 }
 
 // clear ends the line of a terminal.
-func (s *warmShow) clear() {
+func (s *progressShow) clear() {
 	if s.drawn {
 		fmt.Fprint(s.out, "\r\x1b[K")
 		s.drawn = false

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,7 @@ import (
 	"pailfs/fs/ahead"
 	"pailfs/fs/content"
 	"pailfs/fs/journal"
+	"pailfs/fs/outbox"
 	"pailfs/fs/tree"
 	"pailfs/fs/upload"
 	"pailfs/s3client"
@@ -24,17 +26,23 @@ import (
 
 // mounted is a mount that answers, with its rooms.
 type mounted struct {
-	plan    *mountPlan
-	log     *slog.Logger
-	client  *s3client.Client
-	journal *journal.Journal
-	files   *content.Files
-	disk    *cache.Disk // nil: no disk cache
-	blocks  *cache.Blocks
-	names   *tree.Tree
-	server  *pfs.Server
-	runtime *runtimeFile
-	closers []func(context.Context) error // in the order of opening; closed in reverse
+	plan     *mountPlan
+	log      *slog.Logger
+	client   *s3client.Client
+	journal  *journal.Journal
+	uploads  *uploadNotes
+	uploader *upload.Uploader
+	files    *content.Files
+	disk     *cache.Disk // nil: no disk cache
+	blocks   *cache.Blocks
+	names    *tree.Tree
+	outbox   *outbox.Outbox // nil: every change of a name is in the store when its call returns
+	server   *pfs.Server
+	face     atomic.Pointer[pfs.Server] // the same, for what runs in the background before it is there
+	runtime  *runtimeFile
+	earlier  earlierRun
+	lost     []unsavedFile                 // what earlier runs left and nobody can read
+	closers  []func(context.Context) error // in the order of opening; closed in reverse
 }
 
 // open takes the mount point, proves that the store answers, builds the rooms and mounts.
@@ -58,18 +66,36 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 	if err := m.openRooms(small); err != nil {
 		return m, err
 	}
+	left := m.loadEarlier()
+	if err := m.mount(ctx, small); err != nil {
+		return m, err
+	}
+	if !p.ReadOnly {
+		m.files.Start(context.WithoutCancel(ctx))
+		m.abortLeft(context.WithoutCancel(ctx), left)
+	}
+	return m, nil
+}
+
+func (m *mounted) mount(ctx context.Context, small *ahead.Dirs) (err error) {
+	p := m.plan
 	whole, off := m.passthrough()
 	head := m.client.Head
 	if !p.FullAttributes {
 		head = nil
 	}
+	var box pfs.Outbox
+	if m.outbox != nil {
+		box = m.outbox
+	}
 	m.server, err = pfs.Mount(ctx, pfs.Options{
 		Tree: m.names, Files: m.files, Mountpoint: p.mountpoint, Source: p.source(),
 		ReadOnly: p.ReadOnly, AllowOther: p.AllowOther, MountOptions: p.MountWords,
-		Ahead: small, Head: head, Whole: whole, PassthroughOff: off,
-		TTL: p.MetadataTTL, Timeout: p.Timeout, Log: log, Debug: p.LogLevel <= slog.LevelDebug,
+		Ahead: small, Head: head, Whole: whole, PassthroughOff: off, Outbox: box, Behind: p.behind(), Forget: m.uploader.Forget, Kept: m.journal.Sync,
+		TTL: p.MetadataTTL, Timeout: p.Timeout, Log: m.log, Debug: p.LogLevel <= slog.LevelDebug,
 	})
-	return m, err
+	m.face.Store(m.server)
+	return err
 }
 
 // openRooms builds everything between the store and the face: client, cache, journal, upload, tree, content.
@@ -81,7 +107,8 @@ func (m *mounted) openRooms(small *ahead.Dirs) error {
 	}
 	m.client = client
 	m.closers = append(m.closers, func(context.Context) error { return client.Close() })
-	kept, err := journal.Open(filepath.Join(p.StateDir, "mounts", escapeName(p.mountpoint)))
+	kept, err := journal.OpenWith(journal.Options{Dir: filepath.Join(p.StateDir, "mounts", escapeName(p.mountpoint)),
+		MemoryBytes: share.spools, Log: m.log})
 	if err != nil {
 		return err
 	}
@@ -92,24 +119,37 @@ func (m *mounted) openRooms(small *ahead.Dirs) error {
 	}
 	m.blocks = cache.NewBlocks(cache.BlocksOptions{MemoryBytes: share.blocks, Disk: m.disk, Fetch: m.fetch})
 	m.closers = append(m.closers, m.blocks.Close)
-	uploader := upload.New(upload.Options{Store: client, Limits: upload.LimitsOf(client.Profile(), p.PartSize), Log: m.log})
+	verify, err := upload.ParseVerify(p.Verify)
+	if err != nil {
+		return err
+	}
+	m.uploads = newUploadNotes(kept)
+	uploader := upload.New(upload.Options{Store: client, Limits: upload.LimitsOf(client.Profile(), p.PartSize), Verify: verify,
+		Register: m.uploads, Log: m.log})
+	m.uploader = uploader
 	m.closers = append(m.closers, uploader.Close)
 	m.names = tree.New(tree.Options{
 		Store: client, Bucket: p.bucket, Prefix: p.prefix,
 		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.names,
 		UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
-		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly,
+		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames,
 		Attributes: pfs.Attributes(small, func() *content.Files { return m.files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {
 			return client.Head(ctx, e.Bucket, e.Key)
 		}),
 	})
 	m.closers = append(m.closers, func(context.Context) error { m.names.Close(); return nil })
+	m.files = content.New(m.contentOptions(share))
+	return nil
+}
+
+func (m *mounted) contentOptions(share budget) content.Options {
+	p := m.plan
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	m.files = content.New(content.Options{
-		Store: client, Blocks: m.blocks, Journal: kept, Uploader: uploader,
+	return content.Options{
+		Store: m.client, Blocks: m.blocks, Journal: m.journal, Uploader: m.uploader,
 		Headers: func(ctx context.Context, id content.ID, streaming bool) (s3client.Headers, error) {
 			return m.names.UploadHeaders(ctx, id.Bucket, id.Key, streaming)
 		},
@@ -117,8 +157,8 @@ func (m *mounted) openRooms(small *ahead.Dirs) error {
 		Stored:     func(id content.ID, o s3client.Object) { m.names.Stored(id.Bucket, id.Key, o) },
 		CheckAfter: p.MetadataTTL, Log: m.log, Host: host,
 		Readahead: min(mostReadahead, share.readahead), ReadaheadTotal: share.readahead,
-	})
-	return nil
+		Behind: p.behind(), MaxLag: p.MaxLag, Hold: m.holdName, Guard: m.holdKey,
+	}
 }
 
 // openDisk opens the disk cache where one is wanted: a directory of this mount point's own.
@@ -189,39 +229,12 @@ func namesTTL(ttl time.Duration) time.Duration {
 	return ttl
 }
 
-// kept lists what earlier runs left in the journal and this one has not stored either.
-// A mount that is read-only stores nothing of theirs and has nothing to answer for.
-func (m *mounted) kept() []unsavedFile {
-	if m.plan.ReadOnly {
-		return nil
-	}
-	return m.keptInJournal()
-}
-
-func (m *mounted) keptInJournal() []unsavedFile {
-	pendings, err := m.journal.Pendings()
-	if err != nil {
-		m.log.Error("a part of the journal cannot be read", "err", err)
-	}
-	var list []unsavedFile
-	for _, p := range pendings {
-		if _, err := os.Lstat(p.Name()); errors.Is(err, os.ErrNotExist) {
-			continue // stored, and dropped from the journal
-		}
-		list = append(list, unsavedFile{Path: p.Bucket + "/" + p.Key, Bytes: p.Size, Since: p.Time, Error: p.Reason})
-	}
-	return list
-}
-
-// recover stores what earlier runs kept; a mount that is read-only only says that there is something.
+// recover stores what earlier runs kept.
 func (m *mounted) recover(ctx context.Context) (stored int, failed []error) {
-	if !m.plan.ReadOnly {
-		return m.files.Recover(ctx)
+	if m.plan.ReadOnly {
+		return 0, nil
 	}
-	if n := len(m.keptInJournal()); n > 0 {
-		m.log.Warn("an earlier run has kept data that a mount without read-only would store", "files", n)
-	}
-	return 0, nil
+	return m.files.Recover(ctx)
 }
 
 // closeRooms closes in reverse what was opened.

@@ -30,10 +30,20 @@ type runtimeState struct {
 	Result     *result   `json:"result,omitempty"`
 }
 
-// progress is how many bytes of those left at the unmount are stored.
+// progress is how much of what was left at the unmount is stored: bytes, and changes of names.
 type progress struct {
-	Done  int64 `json:"done"`
-	Total int64 `json:"total"`
+	Done      int64 `json:"done"`
+	Total     int64 `json:"total"`
+	NamesDone int64 `json:"names_done,omitempty"`
+	Names     int64 `json:"names,omitempty"`
+}
+
+func (p progress) String() string {
+	text := fmt.Sprintf("%s of %s", formatSize(p.Done), formatSize(p.Total))
+	if p.Names > 0 {
+		text += fmt.Sprintf(", %d of %s", p.NamesDone, names(p.Names))
+	}
+	return text
 }
 
 // result is how a mount ended.
@@ -44,13 +54,37 @@ type result struct {
 	Unsaved []unsavedFile `json:"unsaved,omitempty"`
 }
 
-// unsavedFile is one the store does not have yet.
+// unsavedFile is what the store does not have yet: a file, or a change of a name.
 type unsavedFile struct {
-	Path  string    `json:"path"` // BUCKET/KEY
-	Bytes int64     `json:"bytes"`
-	Since time.Time `json:"since"`
-	Error string    `json:"error,omitempty"`
+	Path    string     `json:"path"`             // BUCKET/KEY
+	Change  string     `json:"change,omitempty"` // delete, put (a directory, link or special file) or headers; "" for the bytes of a file
+	Bytes   int64      `json:"bytes"`
+	Since   time.Time  `json:"since"`
+	Error   string     `json:"error,omitempty"`   // why the last try failed
+	Tries   int        `json:"tries,omitempty"`   // that failed
+	Next    *time.Time `json:"next,omitempty"`    // when it is tried again
+	Earlier bool       `json:"earlier,omitempty"` // left by an earlier run
 }
+
+// what names it for people.
+func (f unsavedFile) what() string {
+	switch f.Change {
+	case "":
+		return fmt.Sprintf("%s (%s)", shown(f.Path), formatSize(f.Bytes))
+	case changeDelete:
+		return shown(f.Path) + " (deleted here)"
+	case changeHeaders:
+		return shown(f.Path) + " (attributes)"
+	}
+	return shown(f.Path) + " (made here)"
+}
+
+// The changes of names, as they are called in JSON.
+const (
+	changeDelete  = "delete"
+	changePut     = "put"
+	changeHeaders = "headers"
+)
 
 // errServed: another process serves the mount point.
 var errServed = errors.New("another pailfs serves this mount point")
@@ -162,9 +196,29 @@ func (r *runtimeFile) write(change func(*runtimeState)) error {
 	return r.mu.f.Truncate(int64(len(b)))
 }
 
-// Progress says how far the mount is with storing what was left.
+// Progress says how far the mount is with the bytes that were left.
 func (r *runtimeFile) Progress(done, total int64) error {
-	return r.write(func(s *runtimeState) { s.Progress = &progress{done, total} })
+	return r.write(func(s *runtimeState) {
+		p := progressOf(s)
+		p.Done, p.Total = done, total
+		s.Progress = &p
+	})
+}
+
+// Names says how far the mount is with the changes of names that were left.
+func (r *runtimeFile) Names(done, total int64) error {
+	return r.write(func(s *runtimeState) {
+		p := progressOf(s)
+		p.NamesDone, p.Names = done, total
+		s.Progress = &p
+	})
+}
+
+func progressOf(s *runtimeState) progress {
+	if s.Progress == nil {
+		return progress{}
+	}
+	return *s.Progress
 }
 
 // Socket says which socket the mount answers on.

@@ -49,7 +49,13 @@ func TestARuntimeFileTellsHowAMountGoes(t *testing.T) {
 	if err := r.Progress(5, 10); err != nil {
 		t.Fatal(err)
 	}
-	if s, err := v.Read(); err != nil || s.PID != os.Getpid() || s.Progress == nil || *s.Progress != (progress{5, 10}) || s.Result != nil {
+	if s, err := v.Read(); err != nil || s.PID != os.Getpid() || s.Progress == nil || *s.Progress != (progress{Done: 5, Total: 10}) || s.Result != nil {
+		t.Errorf("%+v %v", s, err)
+	}
+	if err := r.Names(1, 3); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := v.Read(); err != nil || *s.Progress != (progress{Done: 5, Total: 10, NamesDone: 1, Names: 3}) || s.Progress.String() != "5 B of 10 B, 1 of 3 names" {
 		t.Errorf("%+v %v", s, err)
 	}
 	res := result{Code: exitUnsaved, Message: "m", Unsaved: []unsavedFile{{Path: "b/k", Bytes: 3}}}

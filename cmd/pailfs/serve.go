@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-	"golang.org/x/term"
 )
 
 const (
@@ -33,12 +32,12 @@ type service struct {
 	// reopenLog is called at SIGHUP; nil in the foreground, where SIGHUP means that the terminal is gone.
 	reopenLog func() error
 	// show tells people how far storing is; nil when nobody watches.
-	show func(done, total int64)
+	show *storingShow
 }
 
 func serveInForeground(ctx context.Context, plan *mountPlan, stderr io.Writer) error {
 	out := stderr
-	s := &service{plan: plan, ready: func(*failure) {}, show: progressLine(stderr)}
+	s := &service{plan: plan, ready: func(*failure) {}, show: newStoringShow(stderr)}
 	if plan.LogFile != "" {
 		l, err := openLog(plan.LogFile)
 		if err != nil {
@@ -108,7 +107,12 @@ func (s *service) undo(m *mounted) error {
 	}
 	closing, cancel := context.WithTimeout(context.Background(), keepGrace)
 	defer cancel()
-	return errors.Join(err, m.files.Close(closing), m.closeRooms(closing), m.discardRuntime())
+	storing, stop := context.WithCancel(closing)
+	stop() // what an earlier run left stays in the journal
+	if err := m.files.Close(storing); err != nil {
+		s.log.Info("what an earlier run left is not stored", "err", err)
+	}
+	return errors.Join(err, m.closeRooms(closing), m.discardRuntime())
 }
 
 // serve waits for the end of the mount and stores what is left.
@@ -210,18 +214,26 @@ func (s *service) leave(ctx context.Context, m *mounted, d drain, unmounted <-ch
 }
 
 func (s *service) drainOf(m *mounted) drain {
-	return drain{
-		files: m.files, stall: s.plan.Timeout, keeping: keepGrace, kept: m.kept,
+	d := drain{
+		files: m.files, stall: s.plan.Timeout, keeping: keepGrace,
+		kept: func() []unsavedFile { return append(rooms{m}.pendingNames(), m.kept()...) },
 		sent: func() int64 { return m.client.Counters().Snapshot().BytesOut },
-		report: func(done, total int64) {
-			if err := m.runtime.Progress(done, total); err != nil {
+	}
+	if m.outbox != nil {
+		d.names = m.outbox
+	}
+	told := func(write func(done, total int64) error) func(done, total int64) {
+		return func(done, total int64) {
+			if err := write(done, total); err != nil {
 				s.log.Debug("progress cannot be written", "err", err)
 			}
-			if s.show != nil {
-				s.show(done, total)
+			if p := m.runtime.State().Progress; s.show != nil && p != nil {
+				s.show.draw(*p)
 			}
-		},
+		}
 	}
+	d.report, d.reportNames = told(m.runtime.Progress), told(m.runtime.Names)
+	return d
 }
 
 // end closes the rooms, leaves the result for `pailfs umount` and makes it this process's own.
@@ -232,10 +244,10 @@ func (s *service) end(m *mounted, res result) error {
 		s.log.Error("closing", "err", err)
 	}
 	if s.show != nil {
-		s.show(-1, -1)
+		s.show.clear()
 	}
 	for _, u := range res.Unsaved {
-		s.log.Error("not stored", "file", u.Path, "bytes", u.Bytes, "since", u.Since, "err", u.Error)
+		s.log.Error("not stored", "file", u.Path, "change", u.Change, "bytes", u.Bytes, "since", u.Since, "err", u.Error)
 	}
 	if err := m.runtime.Finish(res); err != nil {
 		s.log.Error("the result cannot be left for umount", "err", err)
@@ -246,25 +258,6 @@ func (s *service) end(m *mounted, res result) error {
 	}
 	s.log.Error(res.Message, "hint", res.Hint)
 	return &failure{code: res.Code, command: "mount", message: res.Message, hint: res.Hint}
-}
-
-// progressLine shows how far storing is on one line of a terminal; nil when w is none. Negative numbers end the line.
-func progressLine(w io.Writer) func(done, total int64) {
-	f, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(f.Fd())) {
-		return nil
-	}
-	shown := false
-	return func(done, total int64) {
-		switch {
-		case done >= 0:
-			fmt.Fprintf(w, "\r\x1b[Kstoring: %s of %s", formatSize(done), formatSize(total))
-			shown = true
-		case shown:
-			fmt.Fprint(w, "\r\x1b[K")
-			shown = false
-		}
-	}
 }
 
 // crashesTo sends the runtime's report of a crash to a file as well.

@@ -27,6 +27,11 @@ func fullReport() statusReport {
 		Store: &storeReport{Endpoint: "https://kr1", Region: "KR1", Provider: "nhn", Away: true, Since: ago(90 * time.Second), Error: "refused\nagain"},
 		Unsaved: unsavedOf([]unsavedFile{{Path: "b/a\x1b[2J", Bytes: 3 << 20, Since: *ago(time.Minute), Error: "denied"},
 			{Path: "b/한글 b", Bytes: 1, Since: *ago(time.Hour)}}),
+		Pending: pendingOf([]unsavedFile{{Path: "b/한글 b", Bytes: 1, Since: *ago(time.Hour)},
+			{Path: "b/dir/", Change: changePut, Since: *ago(2 * time.Hour), Error: "denied", Tries: 4, Next: ago(-20 * time.Second)},
+			{Path: "b/old", Change: changeDelete, Since: *ago(time.Minute)}}),
+		Recovered:   &recoveredReport{Files: 2, Bytes: 5 << 20, Names: 1, Stored: 1, Waiting: 2},
+		Journal:     &journalReport{Durability: "journal", MaxLag: 30, Records: 2, Notes: 3, Log: 4 << 10, Spool: 3 << 20, Memory: 17, Syncs: 5, Entries: 600},
 		Conflicts:   &conflictsReport{Count: 1, Files: []conflictReport{{Path: "b/c", Kept: "b/c.conflict-h-1"}}},
 		Memory:      &memoryReport{Budget: 256 << 20, Cached: 34 << 20, InFlight: 8 << 20, RSS: 120 << 20},
 		Blocks:      &blocksReport{Hits: 3, Misses: 1, Fetches: 2, Fetched: 4 << 20},
@@ -52,6 +57,10 @@ func TestStatusText(t *testing.T) {
   unsaved     2 files, 3 MiB, oldest 1h, 1 could not be stored
                 "b/a\x1b[2J" (3 MiB): denied
                 b/한글 b (1 B)
+  changes     2 names to be changed in the store, 1 could not be
+                b/dir/ (made here): denied; 4 tries; again in 20s
+  recovered   2 files (5 MiB) and 1 name of an earlier run: 1 stored, 2 waiting
+  durability  journal, at most 30s behind; journal of 2 files: log 4 KiB, content 3 MiB and 17 B in memory; 5 syncs for 600 entries
   conflicts   1 file changed here and elsewhere, both versions kept
                 b/c: the version of this mount is b/c.conflict-h-1
   memory      at most 256 MiB: 34 MiB cached, 8 MiB in flight, 0 B held; process 120 MiB

@@ -61,6 +61,15 @@ func (p page) report(r statusReport) {
 	if r.Unsaved != nil {
 		p.unsaved(*r.Unsaved)
 	}
+	if r.Pending != nil {
+		p.names(*r.Pending)
+	}
+	if r.Recovered != nil {
+		p.recovered(*r.Recovered)
+	}
+	if r.Journal != nil {
+		p.journal(*r.Journal)
+	}
 	if r.Conflicts != nil {
 		p.conflicts(*r.Conflicts)
 	}
@@ -79,7 +88,7 @@ func stateText(r statusReport) string {
 	if r.State == stateDraining {
 		text += ": unmounted, storing what is left"
 		if r.Drain != nil {
-			text += fmt.Sprintf(", %s of %s", formatSize(r.Drain.Done), formatSize(r.Drain.Total))
+			text += fmt.Sprintf(", %v", *r.Drain)
 		}
 	}
 	if r.Why != "" {
@@ -120,15 +129,68 @@ func (p page) unsaved(u unsavedReport) {
 		if i == most {
 			break
 		}
-		text := fmt.Sprintf("%s (%s)", shown(f.Path), formatSize(f.Bytes))
-		if f.Error != "" {
-			text += ": " + f.Error
-		}
-		p.line("", "  %s", text)
+		p.line("", "  %s", p.left(f))
 	}
 	if more := u.Count - min(len(u.Files), most); more > 0 {
 		p.line("", "  and %d more", more)
 	}
+}
+
+// left is what is not stored, why, and when it is tried again.
+func (p page) left(f unsavedFile) string {
+	text := f.what()
+	if f.Error != "" {
+		text += ": " + f.Error
+	}
+	if f.Tries > 1 {
+		text += fmt.Sprintf("; %d tries", f.Tries)
+	}
+	if f.Next != nil {
+		text += "; again in " + shortTime(f.Next.Sub(p.now))
+	}
+	return text
+}
+
+// names are the changes of names that wait; nothing where there are none.
+func (p page) names(w pendingReport) {
+	const most = 10
+	if w.Names == 0 {
+		return
+	}
+	var failed []unsavedFile
+	for _, f := range w.Failures {
+		if f.Change != "" {
+			failed = append(failed, f)
+		}
+	}
+	text := names(int64(w.Names)) + " to be changed in the store"
+	if len(failed) > 0 {
+		text += fmt.Sprintf(", %d could not be", len(failed))
+	}
+	p.line("changes", "%s", text)
+	for i, f := range failed {
+		if i == most {
+			p.line("", "  and %d more", len(failed)-most)
+			break
+		}
+		p.line("", "  %s", p.left(f))
+	}
+}
+
+func (p page) recovered(r recoveredReport) {
+	if r.Files+r.Names == 0 {
+		return
+	}
+	p.line("recovered", "%s (%s) and %s of an earlier run: %d stored, %d waiting", files(r.Files), formatSize(r.Bytes), names(int64(r.Names)), r.Stored, r.Waiting)
+}
+
+func (p page) journal(j journalReport) {
+	text := j.Durability
+	if j.Durability == durabilityJournal {
+		text += fmt.Sprintf(", at most %s behind", shortTime(time.Duration(j.MaxLag*float64(time.Second))))
+	}
+	p.line("durability", "%s; journal of %s: log %s, content %s and %s in memory; %d syncs for %d entries", text, files(j.Records),
+		formatSize(j.Log), formatSize(j.Spool), formatSize(j.Memory), j.Syncs, j.Entries)
 }
 
 func (p page) conflicts(c conflictsReport) {

@@ -238,6 +238,8 @@ func TestBucketCommands(t *testing.T) {
 
 func TestUploadsCommands(t *testing.T) {
 	withKeys(t)
+	t.Setenv("PAILFS_RUN_DIR", t.TempDir())
+	t.Setenv("TMPDIR", t.TempDir()) // where root looks for the mounts of users
 	old, young := time.Now().Add(-48*time.Hour), time.Now().Add(-time.Minute)
 	upload := func(key, id string, at time.Time) string {
 		return fmt.Sprintf(`<Upload><Key>%s</Key><UploadId>%s</UploadId><Initiated>%s</Initiated></Upload>`, key, id, at.UTC().Format(time.RFC3339))
@@ -250,6 +252,12 @@ func TestUploadsCommands(t *testing.T) {
 			refusing(404, "NoSuchUpload", "")(w, r)
 		case r.Method == http.MethodDelete:
 			w.WriteHeader(http.StatusNoContent)
+		case strings.Contains(r.URL.Path, "gone"):
+			refusing(404, "NoSuchUpload", "")(w, r)
+		case r.URL.Query().Get("uploadId") != "":
+			io.WriteString(w, `<ListPartsResult><Bucket>bkt</Bucket><Key>a</Key><UploadId>id1</UploadId><IsTruncated>false</IsTruncated>`+
+				`<Part><PartNumber>1</PartNumber><ETag>"0123456789abcdef0123456789abcdef"</ETag><Size>5242880</Size></Part>`+
+				`<Part><PartNumber>2</PartNumber><ETag>"0123456789abcdef0123456789abcdef"</ETag><Size>1</Size></Part></ListPartsResult>`)
 		default:
 			io.WriteString(w, list)
 		}
@@ -272,6 +280,24 @@ func TestUploadsCommands(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &uploads); err != nil || len(uploads) != 3 || uploads[0].ID != "id1" {
 		t.Errorf("%s: %v", stdout, err)
 	}
+	stdout, _, _ = output(t, "uploads", "list", "--json", "--older-than", "47h", "--sizes", "bkt")
+	uploads = nil
+	if err := json.Unmarshal([]byte(stdout), &uploads); err != nil || len(uploads) != 1 || uploads[0].ID != "id1" || uploads[0].Age < 48*3600 ||
+		*uploads[0].Parts != 2 || *uploads[0].Bytes != 5<<20+1 {
+		t.Errorf("%s: %v", stdout, err)
+	}
+	stdout, stderr, code = output(t, "uploads", "list", "--older-than", "47h", "--sizes", "bkt")
+	if code != exitOK || !strings.HasSuffix(stdout, "  2d  2 parts, 5 MiB  id1  a\n") || strings.Contains(stdout, "gone") {
+		t.Errorf("code %d %q %s", code, stdout, stderr)
+	}
+	if deleted() != 0 {
+		t.Error("list has aborted uploads")
+	}
+	stdout, _, code = output(t, "uploads", "abort", "bkt", "--dry-run", "--json")
+	uploads = nil
+	if err := json.Unmarshal([]byte(stdout), &uploads); err != nil || code != exitOK || deleted() != 0 || len(uploads) != 2 || uploads[1].ID != "id3" {
+		t.Errorf("code %d, %d aborted, %s", code, deleted(), stdout)
+	}
 	stdout, stderr, code = output(t, "uploads", "abort", "bkt", "--dry-run")
 	if code != exitOK || deleted() != 0 || !strings.Contains(stdout, "id1") || strings.Contains(stdout, "id2") {
 		t.Errorf("code %d, %d aborted, %q %s", code, deleted(), stdout, stderr)
@@ -282,6 +308,23 @@ func TestUploadsCommands(t *testing.T) {
 	}
 	stdout, _, code = output(t, "uploads", "abort", "--older-than", "0", "bkt")
 	if code != exitOK || !strings.Contains(stdout, "id2") {
+		t.Errorf("code %d, %q", code, stdout)
+	}
+	// What a mount of this host is writing is marked, and only aborted with all.
+	run := t.TempDir()
+	t.Setenv("PAILFS_RUN_DIR", run)
+	serveFake(t, run, &fakeMount{uploads: []runningUpload{{"bkt", "a", "id1"}, {"other", "gone", "id3"}}})
+	before := deleted()
+	stdout, _, code = output(t, "uploads", "list", "bkt")
+	if code != exitOK || strings.Count(stdout, "being written") != 1 || !strings.Contains(stdout, "id1  a  (being written by the mount at /mnt/x)\n") {
+		t.Errorf("code %d, %q", code, stdout)
+	}
+	stdout, _, code = output(t, "uploads", "abort", "bkt")
+	if code != exitOK || deleted() != before+1 || stdout != "" { // id3, which was gone
+		t.Errorf("code %d, %d aborted, %q", code, deleted()-before, stdout)
+	}
+	stdout, _, code = output(t, "uploads", "abort", "--older-than", "0", "bkt")
+	if code != exitOK || !strings.Contains(stdout, "id1") {
 		t.Errorf("code %d, %q", code, stdout)
 	}
 	if _, _, code = output(t, "uploads", "abort", "--older-than", "never", "bkt"); code != exitUsage {

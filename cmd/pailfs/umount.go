@@ -162,24 +162,21 @@ func (u *umount) await(ctx context.Context, view *runtimeView) error {
 		ctx, cancel = context.WithTimeout(ctx, u.timeout)
 		defer cancel()
 	}
-	show := progressLine(u.std.err)
-	if show == nil {
-		show = func(int64, int64) {}
-	}
+	show := newStoringShow(u.std.err)
 	ticker := time.NewTicker(umountPoll)
 	defer ticker.Stop()
 	for !view.Ended() {
 		if s, err := view.Read(); err == nil && s.Progress != nil {
-			show(s.Progress.Done, s.Progress.Total)
+			show.draw(*s.Progress)
 		}
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
-			show(-1, -1)
+			show.clear()
 			return u.stillStoring(view)
 		}
 	}
-	show(-1, -1)
+	show.clear()
 	return u.ended(view)
 }
 
@@ -188,7 +185,7 @@ func (u *umount) stillStoring(view *runtimeView) error {
 	if s, err := view.Read(); err == nil {
 		text += fmt.Sprintf(" (pid %d)", s.PID)
 		if s.Progress != nil {
-			text += fmt.Sprintf(", %s of %s stored", formatSize(s.Progress.Done), formatSize(s.Progress.Total))
+			text += fmt.Sprintf(", %v stored", *s.Progress)
 		}
 	}
 	return &failure{code: exitUnsaved, command: "umount", message: fmt.Sprintf("%s is unmounted but not all is stored yet: %s", u.given, text),
@@ -228,7 +225,7 @@ func printUnsaved(w io.Writer, list []unsavedFile) {
 			fmt.Fprintf(w, "... and %d more\n", len(list)-most)
 			return
 		}
-		line := fmt.Sprintf("not stored: %s (%s)", f.Path, formatSize(f.Bytes))
+		line := "not stored: " + f.what()
 		if f.Error != "" {
 			line += ": " + f.Error
 		}

@@ -55,7 +55,7 @@ type warm struct {
 	now  func() time.Time
 
 	sum  warmSummary
-	show *warmShow
+	show *progressShow
 }
 
 // warmSummary is what `pailfs warm --json` prints.
@@ -73,7 +73,7 @@ func (w *warm) run(ctx context.Context, paths []string) error {
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM)
 	defer stop()
 	began := w.now()
-	w.show = newWarmShow(w.std.err, w.now)
+	w.show = newProgressShow("warming", w.std.err, w.now)
 	w.sum.Failures, w.sum.Paths = []warmFailure{}, []pathResult{}
 	var failed failures
 	for _, given := range paths {
@@ -106,7 +106,7 @@ func (w *warm) path(ctx context.Context, given string) error {
 		var err error
 		last, err = p.daemon("warm").Warm(ctx, p.path, w.jobs, func(line warmLine) {
 			w.failures(line.Failed)
-			w.show.show(plus(before, line.Progress))
+			w.show.warm(plus(before, line.Progress))
 		})
 		return err
 	})

@@ -126,9 +126,9 @@ func TestWarmText(t *testing.T) {
 func TestWarmIsTold(t *testing.T) {
 	var out strings.Builder
 	now := testNow
-	s := newWarmShow(&out, func() time.Time { return now })
+	s := newProgressShow("warming", &out, func() time.Time { return now })
 	for i := range int64(13) { // a line every five seconds where there is no terminal
-		s.show(warmProgress{Files: 1, Bytes: 1300, BytesDone: i * 100})
+		s.warm(warmProgress{Files: 1, Bytes: 1300, BytesDone: i * 100})
 		now = now.Add(time.Second)
 	}
 	s.clear()
@@ -136,8 +136,8 @@ func TestWarmIsTold(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 	out.Reset()
-	s = &warmShow{out: &out, width: 90, now: func() time.Time { return now }}
-	s.show(warmProgress{Files: 2, Bytes: 200, BytesDone: 100})
+	s = &progressShow{doing: "warming", out: &out, width: 90, now: func() time.Time { return now }}
+	s.warm(warmProgress{Files: 2, Bytes: 200, BytesDone: 100})
 	s.clear()
 	s.clear()
 	if out.String() != "\r\x1b[K[############------------] 100 B of 200 B, 0 of 2 files\r\x1b[K" {
@@ -145,7 +145,7 @@ func TestWarmIsTold(t *testing.T) {
 	}
 	out.Reset()
 	s.width = 21
-	s.show(warmProgress{Files: 2, Bytes: 200, BytesDone: 100})
+	s.warm(warmProgress{Files: 2, Bytes: 200, BytesDone: 100})
 	if out.String() != "\r\x1b[K100 B of 200 B, 0 of" {
 		t.Errorf("%q", out.String())
 	}

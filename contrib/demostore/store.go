@@ -50,7 +50,7 @@ func start(ctx context.Context, o options) (*store, error) {
 	}
 	s := &store{ended: make(chan error, 1)}
 	go func() {
-		s.ended <- embedgw.RunVersityGW(ctx, be, &embedgw.Config{
+		s.ended <- embedgw.RunVersityGW(ctx, whole{be}, &embedgw.Config{
 			RootUserAccess: o.access, RootUserSecret: o.secret, Region: o.region,
 			Ports:          []string{o.listen},
 			MaxConnections: 8192, MaxRequests: 4096, MultipartMaxParts: 10000,

@@ -20,17 +20,32 @@ var ErrConflict = fmt.Errorf("changed in the store by somebody else: %w", s3clie
 // errAgain: what the file stands on has changed in a way that is dealt with; the commit starts again.
 var errAgain = errors.New("commit again")
 
+// errVanished: the store has nothing under the file's id, and had something at open.
+var errVanished = errors.New("the base has vanished")
+
 // changedError carries what the store has instead of the base.
 type changedError struct{ remote s3client.Object }
 
 func (e *changedError) Error() string { return "base has changed, the store has ETag " + e.remote.ETag }
 
-// checkBase asks the store whether it still has the version that the file was opened on, unless it was seen to have it
-// lately. Nil means yes, or that there was none: a new file replaces what came to its name meanwhile, as creat(2) does.
-// A *changedError means another version. An object that somebody deleted is no conflict: the commit creates it again.
+// checkBase is lookAtBase, and deals with a base that somebody deleted: that is no conflict, the commit creates it again.
 func (f *File) checkBase(ctx context.Context, always bool) error {
+	err := f.lookAtBase(ctx, always)
+	if errors.Is(err, errVanished) {
+		return f.adopt(ctx)
+	}
+	return err
+}
+
+// lookAtBase asks the store whether it still has under the file's id what it had at open, unless it was seen to have it
+// lately. Nil means yes, or that there was nothing: a new file replaces what came to its name meanwhile, as creat(2) does.
+// A *changedError means another version, errVanished none at all.
+func (f *File) lookAtBase(ctx context.Context, always bool) error {
 	f.mu.Lock()
-	id, base, superseded, recovered := f.mu.id, f.mu.base, f.mu.superseded, f.mu.recovered
+	id, base, superseded, recovered, foreign := f.mu.id, f.mu.base, f.mu.superseded, f.mu.recovered, f.mu.foreign
+	if foreign {
+		base = f.mu.own
+	}
 	f.mu.Unlock()
 	if base == nil && (recovered || superseded) {
 		return f.checkAbsent(ctx, id)
@@ -45,9 +60,12 @@ func (f *File) checkBase(ctx context.Context, always bool) error {
 		return nil // renamed during a commit: the base lies under the old name
 	}
 	obj, err := f.files.o.Store.Head(s3client.Patient(ctx), id.Bucket, id.Key)
+	seen := &Base{Version: base.Version, Seen: f.files.o.Now()}
 	switch {
+	case errors.Is(err, s3client.NotFound) && foreign:
+		seen = nil
 	case errors.Is(err, s3client.NotFound):
-		return f.adopt(ctx)
+		return errVanished
 	case err != nil:
 		return fmt.Errorf("check %s before storing it: %w", id, err)
 	case obj.ETag != base.Version.ETag:
@@ -55,8 +73,11 @@ func (f *File) checkBase(ctx context.Context, always bool) error {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mu.base == base {
-		f.mu.base = &Base{Version: base.Version, Seen: f.files.o.Now()}
+	switch {
+	case foreign && f.mu.foreign && f.mu.own == base:
+		f.mu.own = seen
+	case f.mu.base == base:
+		f.mu.base = seen
 	}
 	return nil
 }
@@ -79,13 +100,16 @@ func (f *File) explain(ctx context.Context, snap *snapshot, cause error) error {
 	if snap.base == nil || snap.layout.base == 0 {
 		return cause
 	}
-	err := f.checkBase(ctx, true)
-	if err != nil {
+	check := func() error { return f.checkBase(ctx, true) }
+	if snap.foreign {
+		check = func() error { return f.checkSource(ctx, snap.version) }
+	}
+	if err := check(); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if snap.layout.base > 0 && f.mu.layout.base == 0 {
+	if snap.layout.base > 0 && f.mu.layout.base == 0 || f.versionLocked() != snap.version {
 		return errAgain
 	}
 	return cause
@@ -102,9 +126,16 @@ func (f *File) adopt(ctx context.Context) error {
 		return err
 	}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.mu.layout.orphaned()
-	f.mu.base = nil
+	f.mu.base, f.mu.own, f.mu.foreign = f.mu.own, nil, false
+	again := f.mu.kept != nil
+	if again {
+		f.mu.kept.outdated = true
+	}
+	f.mu.Unlock()
+	if again { // its record names a base that is no more
+		return f.keep(ctx, nil)
+	}
 	return nil
 }
 
@@ -165,6 +196,9 @@ func (f *File) takeOver(remote s3client.Object, ours bool) error {
 	f.mu.layout.committed()
 	f.rebaseLocked(f.mu.id, remote)
 	f.mu.superseded, f.mu.recovered = false, false
+	if f.mu.kept != nil {
+		f.mu.kept.outdated = true
+	}
 	return errAgain
 }
 
@@ -174,11 +208,19 @@ func (f *File) keepBoth(ctx context.Context) error {
 	f.stopStream(ctx)
 	f.mu.Lock()
 	f.mu.layout.orphaned()
+	if f.mu.kept != nil {
+		f.mu.kept.outdated = true // it stands on the other version
+	}
 	f.mu.Unlock()
 	snap := f.snapshot()
 	now := f.files.o.Now()
 	to := conflictID(snap.id, f.files.o.Host, now)
+	done, err := f.files.o.Guard(ctx, to)
+	if err != nil {
+		return fmt.Errorf("%w; its own version is not stored yet: %w", ErrConflict, err)
+	}
 	obj, err := f.upload(ctx, snap, to)
+	done(err == nil)
 	if err != nil {
 		return fmt.Errorf("%w; its own version is not stored yet: %w", ErrConflict, err)
 	}
@@ -187,6 +229,7 @@ func (f *File) keepBoth(ctx context.Context) error {
 	f.mu.conflict = conflict
 	f.mu.Unlock()
 	f.files.rekey(f, to)
+	f.files.o.Uploader.Forget(snap.id.Bucket, snap.id.Key)
 	f.record(snap, to, obj)
 	f.files.addConflict(Conflict{ID: snap.id, Kept: to, Time: now})
 	f.files.o.Log.Warn("conflict: both versions are kept", "object", snap.id.String(), "local", to.String())
@@ -206,45 +249,4 @@ func conflictID(id ID, host string, at time.Time) ID {
 		name = strings.ToValidUTF8(name[:room], "")
 	}
 	return ID{Bucket: id.Bucket, Key: dir + name + suffix}
-}
-
-// fetchBase brings what of the base is not in the spool into it; the caller has the turn. Reads go on meanwhile.
-func (f *File) fetchBase(ctx context.Context) error {
-	f.mu.Lock()
-	missing := f.mu.layout.missing()
-	var base Base
-	if f.mu.base != nil {
-		base = *f.mu.base
-	}
-	f.mu.Unlock()
-	if len(missing) == 0 {
-		return nil
-	}
-	spool, err := f.ensureSpool()
-	if err != nil {
-		return err
-	}
-	var todo []Range
-	for _, r := range missing {
-		todo = append(todo, pieces(r.Off, end(r))...)
-	}
-	blocks := f.files.o.Blocks
-	buf := make([]byte, pieceBytes)
-	const ahead = 4 // pieces on their way
-	for i, r := range todo {
-		for _, next := range todo[i:min(i+ahead, len(todo))] {
-			blocks.Prefetch(base.Version, next.Off, next.Len)
-		}
-		p := buf[:r.Len]
-		if _, err := blocks.ReadAt(ctx, base.Version, p, r.Off); err != nil {
-			return fmt.Errorf("fetch bytes of %s: %w", f.ID(), err)
-		}
-		if _, err := spool.WriteAt(p, r.Off); err != nil {
-			return fmt.Errorf("spool bytes of %s: %w", f.ID(), err)
-		}
-		f.mu.Lock()
-		f.mu.layout.fetched(r.Off, r.Len)
-		f.mu.Unlock()
-	}
-	return nil
 }

@@ -50,8 +50,8 @@ func TestCreateOverWhatAnEarlierRunLeft(t *testing.T) {
 func TestNameOfAnUploadWithoutAnAnswer(t *testing.T) {
 	for what, leave := range map[string]func(r *rig, f *File) error{
 		"renamed": func(r *rig, f *File) error {
-			_, moved, err := r.files.Move(bg, obj("k"), obj("other"))
-			if err == nil && !moved {
+			_, moved, err := r.files.Move(bg, obj("k"), obj("other"), nil)
+			if err == nil && moved != MovedStored {
 				err = errors.New("not moved")
 			}
 			return err

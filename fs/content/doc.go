@@ -10,34 +10,58 @@
 // Files.Open makes or shares the one File of an ID and counts one reference; File.Hold counts another; File.Close gives
 // one back. File.Handle makes the reader state that belongs to one reference. A clean File without references is
 // forgotten together with its spool; after its commit a File goes on reading from its spool until then, so that a
-// written file is not downloaded again. An unsaved File without references stays: Files.Unsaved names it, SyncAll tries
-// again, Close keeps it in the journal, and Recover of the next run stores it.
+// written file is not downloaded again. An unsaved File without references stays: Files.Unsaved names it, the background
+// or SyncAll stores it, Close keeps it in the journal, and the next run's Load makes it a File again.
+//
+// # Two ways to the store
+//
+// Sync is the short one: it stores the file in the call. Flush goes by the journal where it is allowed to (journal
+// durability) or has to (the store did not take the file): the journal keeps a state of the file, and the committer stores
+// that state in the background, when the file has rested or the state has become too old. A kept state is never changed:
+// whoever overwrites its bytes gets a new spool. So a crash leaves the state of a Flush and no other, a commit in the
+// background needs nobody to wait, and the store never has a state that no Flush, Sync or Close asked for.
+//
+// Crash order: a new state is durable before the old one's record goes; a record goes after the store has answered, and
+// after the deletion of what it belongs to is sure. What a crash leaves in between is stored twice at worst: the object's
+// ETag says whether somebody else came between.
 //
 // # Files
 //
-//	store.go      Files: the table of open and unsaved files, Close
-//	file.go       File: states, references, Stat, Touch
+//	options.go    what is around Files
+//	store.go      Files: the table of open and unsaved files
+//	close.go      Close: what is left goes to the journal
+//	file.go       File: states, references, tokens, Touch; stat.go and progress.go: what it tells
 //	read.go       ReadAt: from blocks without a copy, or put together from spool, base and zeros
-//	readahead.go  pure: what to fetch ahead
-//	write.go      WriteAt, Append, Truncate, Allocate; the upload that runs while a file is written
+//	readahead.go  pure: what to fetch ahead; readers.go: shared among whom
+//	write.go      WriteAt, Append, Truncate, Allocate
+//	stream.go     the upload that runs while a file is written
+//	clone.go      CloneRange: bytes that another object has
 //	dirty.go      pure: sets of bytes, and the layout of a file over spool, base and zeros
-//	commit.go     Sync: one state of the file becomes the object
-//	conflict.go   the base changed or vanished; both versions are kept
+//	commit.go     Sync: one state of the file becomes the object; send.go: its bytes and its upload
+//	conflict.go   the base changed or vanished; both versions are kept. fetch.go: the base into the spool
+//	flush.go      Flush; keep.go: states in the journal
+//	behind.go     the committer; queue.go: in which order (pure); storekept.go: one commit of a kept state
 //	sync.go       many files at once
-//	move.go       rename and unlink of open and unsaved files
-//	recover.go    what earlier runs left
+//	move.go       rename of open and unsaved files; detach.go: unlink
+//	load.go       what earlier runs left
+//	ahead.go      bytes that nobody has asked for yet
 //
 // # Locks
 //
-// In this order: File.turn, Files.mu, File.mu; Handle.mu alone. turn is a token and not a mutex: it is held across disk
-// and network, by one writer, commit, Move or Detach of a file at a time, and is waited for with a context. A Detaching
-// holds it until Done or Undo. No one takes a second File's turn but Move, whose target may be in a Detaching of the same
-// caller. The mutexes are never held across disk, network, or a func of Options. A writer waits for a slow upload before
-// it has the turn, so that a commit never waits for a waiting writer.
+// In this order: the names and objects that Options.Hold and Options.Guard keep (Hold, File.sending, Guard), File.turn,
+// File.recording, committer.mu or Files.mu, File.mu; Handle.mu alone. sending, turn and recording are tokens and not mutexes:
+// they are held across disk and network, and waited for with a context.
+//   - sending: who stores the file, moves or detaches it. A Detaching holds it, and turn, until Done or Undo.
+//   - turn: who changes the file's bytes, and a Sync, which stores one state of it. The committer has it for moments only.
+//   - recording: who writes or drops the file's record in the journal; never held across the network.
+//
+// No one takes a second File's tokens but Move, whose target may be in a Detaching of the same caller, and who stores a
+// file's clones before it changes or goes. The mutexes are never held across disk, network, or a func of Options. A writer
+// waits for a slow upload before it has the turn, so that a commit never waits for a waiting writer.
 //
 // # What it never does
 //
 // It never serves bytes of two versions as one file, never drops an unsaved byte but in Detaching.Done, never reports an
-// unknown answer as a missing object, starts no goroutine that outlives the call that started it, and never commits what
-// nobody asked to commit.
+// unknown answer as a missing object, starts no goroutine that outlives Close, and never commits what nobody asked to
+// commit.
 package content

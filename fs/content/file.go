@@ -8,7 +8,6 @@ import (
 
 	"pailfs/cache"
 	"pailfs/fs/journal"
-	"pailfs/fs/upload"
 	"pailfs/s3client"
 )
 
@@ -36,15 +35,21 @@ func (s state) String() string { return [...]string{"clean", "dirty", "syncing",
 // A clean File without handles is forgotten and its spool deleted; an unsaved one stays until it is stored or detached.
 // Beside its state a File may be
 //   - detached: its name is gone (unlink, replaced by rename). It lives on in spool and memory; Sync has nothing to do.
+//   - kept: the journal has a state of it, as of the last Flush (keep.go). It may have changed since.
 //   - superseded: another File has its id, because the store has another version. Its handles read theirs; what they
 //     write conflicts at the commit.
 //   - in conflict: its content was stored under another key, which is its id now; Sync goes on answering ErrConflict.
 //
-// turn is held by whoever changes the file's bytes and by a commit, across disk and network, and is waited for with a
-// context: a commit therefore stores one state of the file. mu is never held across either. Readers need mu alone.
+// Three tokens are held across disk and network and waited for with a context; mu never is. Readers need mu alone.
+//   - sending: whoever stores the file or takes its name away; at most one at a time.
+//   - turn: whoever changes the file's bytes. A commit that somebody called for has it all the time and so stores one state
+//     of the file; one in the background stores a kept state, which nobody changes, and lets writers go on.
+//   - recording: whoever writes the file's record in the journal.
 type File struct {
-	files *Files
-	turn  chan struct{} // holds a token while somebody has the turn
+	files     *Files
+	sending   token
+	turn      token
+	recording token
 
 	mu struct {
 		sync.Mutex
@@ -54,19 +59,25 @@ type File struct {
 		detached   bool
 		superseded bool
 		recovered  bool  // from the journal, not committed since
+		leaving    bool  // its name is about to go: nobody may begin to rely on its object
 		conflict   error // what Sync answers after a conflict
 
 		layout    layout
 		spool     *journal.Spool // nil until bytes are written
-		kept      bool           // the journal has a record of the spool
+		kept      *kept          // the state that the journal has; nil: none
+		lineage   string         // this File's name in its records; "" before the first
+		resume    []string       // multipart uploads of an earlier run that may have parts of it
 		base      *Base          // what the store had when last seen; nil: nothing
+		foreign   bool           // base is another object, whose bytes were cloned
+		own       *Base          // beside a foreign base: what the store has under id; nil: nothing
 		uncertain bool           // an upload to id had no answer: without a base there may be an object all the same
 		stale     *ID            // an object to delete after the next commit: left behind by a rename during a commit
 
 		state   state
-		gen     uint64 // changes of bytes or attributes so far
-		touches uint64 // changes of attributes so far
-		since   time.Time
+		gen     uint64    // changes of bytes or attributes so far
+		touches uint64    // changes of attributes so far
+		since   time.Time // the oldest change that the store lacks
+		changed time.Time // the latest change
 		mtime   time.Time
 		headers *s3client.Headers // of a recovered file: stand in for Options.Headers until Touch
 
@@ -75,6 +86,9 @@ type File struct {
 		tries   uint64        // commits ended
 		lastGen uint64        // gen that the last commit covered
 		lastErr error         // its result
+		fails   int           // commits that failed on end
+		next    time.Time     // not tried in the background before
+		cancel  func()        // ends the background commit that is running; nil when none is
 
 		writing *active    // the change of bytes going on
 		seq     uint64     // changes of bytes ended
@@ -91,12 +105,12 @@ type active struct {
 }
 
 func newFile(s *Files, id ID, base *Base) *File {
-	f := &File{files: s, turn: make(chan struct{}, 1)}
+	f := &File{files: s, sending: newToken(), turn: newToken(), recording: newToken()}
 	f.mu.id, f.mu.refs = id, 1
 	f.mu.rebased = make(chan struct{})
 	if base == nil {
 		f.mu.state, f.mu.since, f.mu.mtime = dirty, s.o.Now(), s.o.Now()
-		f.mu.gen = 1
+		f.mu.gen, f.mu.changed = 1, f.mu.since
 		return f
 	}
 	b := *base
@@ -127,6 +141,7 @@ func (f *File) Close(h *Handle) {
 		f.files.readers.leave(&h.reads)
 	}
 	f.files.drop(f, func() { f.addRef(-1) })
+	f.files.behind.schedule(f) // what nobody has open any more need not wait for another Flush
 }
 
 // ID is the object that the File is stored as.
@@ -155,20 +170,52 @@ func (f *File) addPin(n int) {
 	f.mu.pins += n
 }
 
-// take waits for the turn. give gives it back.
-func (f *File) take(ctx context.Context) error {
+// token is a lock that is waited for with a context.
+type token chan struct{}
+
+func newToken() token { return make(token, 1) }
+
+// take waits for a token of the file. give gives it back.
+func (f *File) take(ctx context.Context, t token) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wait for %s: %w", f.ID(), err)
 	}
 	select {
-	case f.turn <- struct{}{}:
+	case t <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("wait for %s: %w", f.ID(), ctx.Err())
 	}
 }
 
-func (f *File) give() { <-f.turn }
+func (t token) try() bool {
+	select {
+	case t <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (t token) give() { <-t }
+
+// takeAll waits for what a commit under the eyes of a caller, a Move or a Detach needs: nobody stores the file, and
+// nobody changes it.
+func (f *File) takeAll(ctx context.Context) error {
+	if err := f.take(ctx, f.sending); err != nil {
+		return err
+	}
+	if err := f.take(ctx, f.turn); err != nil {
+		f.sending.give()
+		return err
+	}
+	return nil
+}
+
+func (f *File) giveAll() {
+	f.turn.give()
+	f.sending.give()
+}
 
 // serves says whether an Open may share this File.
 func (f *File) serves(base *Base, how Mode) bool {
@@ -203,13 +250,6 @@ func (f *File) unsavedID() (ID, bool) {
 	return f.mu.id, f.unsavedLocked()
 }
 
-func (f *File) unsaved() (Unsaved, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	u := Unsaved{ID: f.mu.id, Since: f.mu.since, Err: f.mu.lastErr, Bytes: f.unsavedBytesLocked()}
-	return u, f.unsavedLocked()
-}
-
 func (f *File) unsavedBytesLocked() int64 {
 	return ranges(f.mu.layout.need(0).Dirty).bytes()
 }
@@ -226,82 +266,51 @@ func (f *File) forget() (spool *journal.Spool, forgotten bool) {
 	return spool, true
 }
 
-// abandon ends a File at the end of the run; keep says that its spool has
-// bytes that the store does not have.
-func (f *File) abandon() (spool *journal.Spool, keep bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	keep = f.mu.kept || f.mu.state != clean && !f.mu.detached
-	f.mu.forgotten = true
-	spool, f.mu.spool = f.mu.spool, nil
-	return spool, keep
-}
-
-// Stat is what is known of a File without asking anybody.
-type Stat struct {
-	Size    int64         // bytes
-	Mtime   time.Time     // the last change of bytes here; zero if there was none
-	Dirty   bool          // the store lacks something; false for a detached File
-	Version cache.Version // the stored version under the File; zero if none
-	Blocks  int64         // units of 512 bytes, as in stat(2)
-}
-
-// Stat never waits for disk or network.
-func (f *File) Stat() Stat {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return Stat{Size: f.mu.layout.size, Mtime: f.mu.mtime, Dirty: f.unsavedLocked(), Version: f.versionLocked(),
-		Blocks: (f.mu.layout.size + 511) / 512}
-}
-
-// versionLocked is the stored version under the file, zero if none.
-func (f *File) versionLocked() cache.Version {
-	if f.mu.base == nil {
-		return cache.Version{}
-	}
-	return f.mu.base.Version
-}
-
-// NextData is where data begins at or behind off (SEEK_DATA); false when there is none.
-func (f *File) NextData(off int64) (int64, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.mu.layout.nextData(off)
-}
-
-// NextHole is where a hole begins at or behind off (SEEK_HOLE), the end of the file being one; false behind the end.
-func (f *File) NextHole(off int64) (int64, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.mu.layout.nextHole(off)
-}
-
 // Touch says that attributes changed that have to travel with the next commit. A File that became clean meanwhile is
-// unsaved again, so that a change which came too late for a commit gets one of its own. False: the File has no commits
-// any more (nobody has it open, or its name is gone); the caller stores the attributes itself.
+// unsaved again, so that a change which came too late for a commit gets one of its own. What the journal has of the file
+// gets the new attributes before Touch returns. False: the File has no commits any more (nobody has it open, or its name is
+// gone); the caller stores the attributes itself.
 func (f *File) Touch() bool {
+	touched, isKept := f.touch()
+	if isKept {
+		f.amendHeaders()
+		f.files.behind.schedule(f)
+	}
+	return touched
+}
+
+func (f *File) touch() (touched, isKept bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mu.forgotten || f.mu.detached {
-		return false
+	if f.mu.forgotten || f.mu.detached || f.mu.state == clean && f.mu.refs == 0 {
+		return false, false
 	}
 	f.mu.touches++
 	f.mu.headers = nil
 	f.changedLocked()
-	return true
+	return true, f.mu.kept != nil
 }
 
 // changedLocked makes the File unsaved.
 func (f *File) changedLocked() {
+	now := f.files.o.Now()
 	f.mu.gen++
+	f.mu.changed = now
 	if f.mu.state == clean {
-		f.mu.state, f.mu.since = dirty, f.files.o.Now()
+		f.mu.state, f.mu.since = dirty, now
+	}
+	if k := f.mu.kept; k != nil && k.left.IsZero() && k.bytes != f.bytesLocked() {
+		k.left = now
 	}
 }
+
+// bytesLocked counts the changes of bytes.
+func (f *File) bytesLocked() uint64 { return f.mu.gen - f.mu.touches }
 
 // rebaseLocked records what the store has now.
 func (f *File) rebaseLocked(id ID, o s3client.Object) {
 	f.mu.base = &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: id.Bucket, Key: id.Key, ETag: o.ETag, Size: o.Size}}
+	f.mu.foreign, f.mu.own = false, nil
 	close(f.mu.rebased)
 	f.mu.rebased = make(chan struct{})
 }
@@ -315,27 +324,6 @@ func (f *File) headersFor(ctx context.Context, id ID, streaming bool) (s3client.
 		return *h, nil
 	}
 	return f.files.o.Headers(s3client.Patient(ctx), id, streaming)
-}
-
-// ensureSpool makes the spool; the caller has the turn.
-func (f *File) ensureSpool() (*journal.Spool, error) {
-	f.mu.Lock()
-	spool, gone := f.mu.spool, f.mu.forgotten
-	f.mu.Unlock()
-	if gone {
-		return nil, fmt.Errorf("write %s: %w", f.ID(), ErrClosed)
-	}
-	if spool != nil {
-		return spool, nil
-	}
-	spool, err := f.files.o.Journal.NewSpool()
-	if err != nil {
-		return nil, fmt.Errorf("spool of %s: %w", f.ID(), err)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.mu.spool = spool
-	return spool, nil
 }
 
 // checkLocked is what holds whenever nobody is inside a method. Tests call it.
@@ -352,6 +340,13 @@ func (f *File) checkLocked() error {
 		return fmt.Errorf("clean with unsaved bytes %v, size %d, base %d", l.dirty, l.size, l.base)
 	case f.mu.state == syncing && f.mu.settled == nil:
 		return fmt.Errorf("syncing without a commit")
+	case f.mu.state == clean && f.mu.kept != nil:
+		return fmt.Errorf("clean with a record in the journal")
+	case f.mu.own != nil && !f.mu.foreign, f.mu.foreign && f.mu.base == nil:
+		return fmt.Errorf("foreign %v, base %v, own %v", f.mu.foreign, f.mu.base, f.mu.own)
+	}
+	if err := f.mu.kept.check(f); err != nil {
+		return err
 	}
 	for _, r := range l.dirty {
 		if len(l.local.gaps(r.Off, r.Len)) > 0 {
@@ -359,11 +354,4 @@ func (f *File) checkLocked() error {
 		}
 	}
 	return nil
-}
-
-// streaming is an upload that runs while the file is being written, and how much of the file it was given.
-type streaming struct {
-	*upload.Stream
-	id     ID
-	sealed int64 // the layout's parts below were sealed or are the first
 }

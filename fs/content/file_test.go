@@ -256,11 +256,11 @@ func TestSyncsShare(t *testing.T) {
 		for range 3 {
 			go func() {
 				gen, _, _, _ := f.syncNeeded()
-				if err := f.take(bg); err != nil {
+				if err := f.take(bg, f.turn); err != nil {
 					errs <- err
 					return
 				}
-				defer f.give()
+				defer f.turn.give()
 				done, err := f.syncedBy(gen, tries)
 				if !done {
 					err = errors.New("would upload again")
@@ -742,20 +742,20 @@ func TestMove(t *testing.T) {
 	r.put("a", want)
 	f := r.open("a")
 	defer f.Close(nil)
-	if _, moved, err := r.files.Move(bg, obj("a"), obj("b")); moved || err != nil {
+	if _, moved, err := r.files.Move(bg, obj("a"), obj("b"), nil); moved != NotMoved || err != nil {
 		t.Fatalf("move of a clean file: %v %v", moved, err)
 	}
 	write(f, 0, []byte("edit"))
 	copy(want, "edit")
 	r.fault.Add(s3fault.Rule{Call: "Delete", Times: 1, Before: s3client.Denied})
-	if _, moved, err := r.files.Move(bg, obj("a"), obj("b")); moved || !errors.Is(err, s3client.Denied) {
+	if _, moved, err := r.files.Move(bg, obj("a"), obj("b"), nil); moved != NotMoved || !errors.Is(err, s3client.Denied) {
 		t.Fatalf("move that cannot delete: %v %v", moved, err)
 	}
 	if f.ID() != obj("a") || !f.Stat().Dirty {
 		t.Fatal("a failed move changed the file")
 	}
-	o, moved, err := r.files.Move(bg, obj("a"), obj("b"))
-	if !moved || err != nil || o.ETag != f.Stat().Version.ETag || o.Size != 60*kib {
+	o, moved, err := r.files.Move(bg, obj("a"), obj("b"), nil)
+	if moved != MovedStored || err != nil || o.ETag != f.Stat().Version.ETag || o.Size != 60*kib {
 		t.Fatalf("move: %+v %v %v", o, moved, err)
 	}
 	if keys := r.mem.Keys("b"); len(keys) != 1 || keys[0] != "b" {
@@ -770,7 +770,7 @@ func TestMove(t *testing.T) {
 	defer n.Close(nil)
 	write(n, 0, []byte("n"))
 	wantCalls(t, "rename of a file that was never stored", r.calls(func() {
-		if _, moved, err := r.files.Move(bg, obj("new"), obj("newer")); !moved || err != nil {
+		if _, moved, err := r.files.Move(bg, obj("new"), obj("newer"), nil); moved != MovedStored || err != nil {
 			t.Fatal(moved, err)
 		}
 	}), map[string]int64{"Put": 1})
@@ -778,7 +778,7 @@ func TestMove(t *testing.T) {
 	s := r.create("stream")
 	defer s.Close(nil)
 	write(s, 0, want)
-	if _, moved, err := r.files.Move(bg, obj("stream"), obj("streamed")); moved || err != nil {
+	if _, moved, err := r.files.Move(bg, obj("stream"), obj("streamed"), nil); moved != NotMoved || err != nil {
 		t.Fatalf("move of a stream: %v %v", moved, err)
 	}
 	r.wantStored(t, "stream", want)
@@ -864,8 +864,8 @@ func TestCloseKeepsAndRecover(t *testing.T) {
 	if err := r.files.SyncUnder(bg, "b", "edi"); err != nil {
 		t.Fatal(err)
 	}
-	if n := spools(t, r, dir); n != 0 {
-		t.Errorf("%d spools with a record of stored bytes: a crash now would store them again", n)
+	if n := r.journal.Stats().Records; n != 0 {
+		t.Errorf("%d records of stored bytes: a crash now would store them again", n)
 	}
 	wantRead(t, f, want)
 	f.Close(nil)
@@ -880,8 +880,8 @@ func TestCloseKeepsAndRecover(t *testing.T) {
 	} else {
 		r.wantStored(t, keys[0], []byte("mine"))
 	}
-	if n := spools(t, r, dir); n != 0 {
-		t.Errorf("%d spools are left", n)
+	if s := r.journal.Stats(); s.Records != 0 {
+		t.Errorf("%d records are left", s.Records)
 	}
 	if err := r.stop(); err != nil {
 		t.Fatal(err)

@@ -147,11 +147,11 @@ func (m *model) move(t *rapid.T) {
 	if from.Key == "k" {
 		to = obj("moved")
 	}
-	_, moved, err := m.r.files.Move(context.Background(), from, to)
+	_, moved, err := m.r.files.Move(context.Background(), from, to, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !moved {
+	if moved == NotMoved {
 		return
 	}
 	if _, there := m.r.mem.Object("b", from.Key); there {

@@ -5,12 +5,18 @@ import (
 	"errors"
 	"fmt"
 
+	"pailfs/cache"
+	"pailfs/fs/journal"
 	"pailfs/s3client"
 )
 
-// Moved says that the store has an object under another key now: the File follows, its base is obj. from and to may be
-// equal, when only the object's attributes were stored anew.
+// Moved says that the store has an object under another key now: the File follows, its base is obj, and so do files that
+// were cloned from it. from and to may be equal, when only the object's attributes were stored anew.
 func (s *Files) Moved(from, to ID, obj s3client.Object) {
+	for _, f := range s.pinClones(from) {
+		f.followSource(from, to, obj)
+		s.unpin(f)
+	}
 	f := s.pin(from)
 	if f == nil {
 		return
@@ -23,161 +29,229 @@ func (s *Files) Moved(from, to ID, obj s3client.Object) {
 // follow makes a renamed object the base, if it is the old one's copy by its size. (A copy's answer may lack the size.)
 func (f *File) follow(to ID, obj s3client.Object) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.mu.base == nil || obj.Size != 0 && obj.Size != f.mu.base.Version.Size {
-		return
+	under := f.mu.base
+	if f.mu.foreign {
+		under = f.mu.own
 	}
-	obj.Size = f.mu.base.Version.Size
-	f.rebaseLocked(to, obj)
+	known := under != nil && (obj.Size == 0 || obj.Size == under.Version.Size)
+	switch {
+	case !known:
+	case f.mu.foreign:
+		f.mu.own = f.baseOf(to, obj, under.Version.Size)
+	default:
+		obj.Size = under.Version.Size
+		f.rebaseLocked(to, obj)
+	}
+	isKept := f.mu.kept != nil
+	f.mu.Unlock()
+	if isKept {
+		f.amendBase()
+	}
 }
 
+func (f *File) baseOf(id ID, obj s3client.Object, size int64) *Base {
+	return &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: id.Bucket, Key: id.Key, ETag: obj.ETag, Size: size}}
+}
+
+// amendBase gives the record the name and the base of now.
+func (f *File) amendBase() {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	id, k, base := f.mu.id, f.mu.kept, f.mu.base
+	f.mu.Unlock()
+	if k == nil {
+		return
+	}
+	if err := f.amend(k, renamed(k, id, base)); err != nil {
+		f.files.o.Log.Warn("the journal does not take a file's new name", "file", id.String(), "err", err)
+	}
+}
+
+// renamed changes a record's name and base.
+func renamed(k *kept, id ID, base *Base) func(*journal.Pending) {
+	return func(p *journal.Pending) {
+		p.Bucket, p.Key = id.Bucket, id.Key
+		p.Base = recordBase(base, k.layout.base)
+	}
+}
+
+// Moving says how far a Move has come.
+type Moving int
+
+const (
+	NotMoved     Moving = iota // the file has nothing unsaved: the object is the caller's to move
+	MovedStored                // the store has the file under the new name and nothing under the old one
+	MovedPending               // the store has neither; the file has its new name
+)
+
 // Move renames a file with unsaved changes: it is committed under its new name, what the store has of it copied from the
-// old one, and the old object deleted. moved is false, and nothing done, for a file that is clean or not known; also for
-// one that is being streamed to its old name, which is committed there first: the store renames it faster than we could
-// send it again. After an error the file is under its old name, unsaved.
-func (s *Files) Move(ctx context.Context, from, to ID) (obj s3client.Object, moved bool, err error) {
+// old one, and the old object deleted. over is the version under the new name that it replaces, nil when there is none.
+// NotMoved, and nothing done, for a file that is clean or not known; also for one that is being streamed to its old name,
+// which is committed there first: the store renames it faster than we could send it again. After an error the file is under
+// its old name, unsaved.
+//
+// In journal durability a file of which the store has nothing yet only gets its new name, in the journal too, without a
+// request (MovedPending); over is what its commit will expect to find.
+func (s *Files) Move(ctx context.Context, from, to ID, over *Base) (obj s3client.Object, moved Moving, err error) {
 	f := s.pin(from)
 	if f == nil {
-		return obj, false, nil
+		return obj, NotMoved, nil
 	}
 	defer s.unpin(f)
-	if err := f.take(ctx); err != nil {
-		return obj, false, err
+	if err := s.settleClones(ctx, from); err != nil {
+		return obj, NotMoved, err
 	}
-	defer f.give()
-	if _, unsaved := f.unsavedID(); !unsaved {
-		return obj, false, nil
+	if err := f.takeAll(ctx); err != nil {
+		return obj, NotMoved, err
+	}
+	defer f.giveAll()
+	if f.stored() {
+		return obj, NotMoved, nil
+	}
+	if s.o.Behind && f.isOnlyHere(over) {
+		if err := f.rename(to, over); err != nil {
+			return obj, NotMoved, fmt.Errorf("rename %s: %w", from, err)
+		}
+		return obj, MovedPending, nil
 	}
 	if f.currentStream() != nil {
-		return obj, false, f.commitTurn(ctx, f.commit)
+		return obj, NotMoved, f.commitTurn(ctx, f.commit)
 	}
+	done := false
 	err = f.commitTurn(ctx, func(ctx context.Context) (err error) {
-		obj, moved, err = f.moveTo(ctx, to)
+		obj, done, err = f.moveTo(ctx, to)
 		return err
 	})
-	if moved {
-		return obj, true, nil
+	if done {
+		return obj, MovedStored, nil
 	}
-	return obj, false, err
+	return obj, NotMoved, err
+}
+
+// isOnlyHere says whether the store has nothing of a file: no object under its name and no upload.
+func (f *File) isOnlyHere(over *Base) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return !f.mu.uncertain && f.mu.stream == nil && f.underLocked() == nil && !(f.mu.foreign && over != nil)
+}
+
+// underLocked is what the store has under the file's id; nil: nothing.
+func (f *File) underLocked() *Base {
+	if f.mu.foreign {
+		return f.mu.own
+	}
+	return f.mu.base
+}
+
+// rename gives a file of which the store has nothing another name; over's bytes are not its own.
+func (f *File) rename(to ID, over *Base) error {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	k, base := f.mu.kept, f.mu.base
+	f.mu.Unlock()
+	if over != nil {
+		b := *over
+		base = &b
+	}
+	if k != nil {
+		if err := f.amend(k, renamed(k, to, base)); err != nil {
+			return err
+		}
+	}
+	from := f.ID()
+	f.files.rekey(f, to)
+	f.mu.Lock()
+	f.mu.base = base
+	f.mu.changed = f.files.o.Now() // it rests again: a rename is often followed by a chmod
+	f.mu.Unlock()
+	f.files.o.Uploader.Forget(from.Bucket, from.Key)
+	f.files.behind.schedule(f)
+	return nil
 }
 
 // moveTo commits a file under another id.
 func (f *File) moveTo(ctx context.Context, to ID) (obj s3client.Object, moved bool, err error) {
 	for range maxRounds {
-		snap, obj, err := f.try(ctx, &to)
-		if errors.Is(err, errAgain) {
-			continue
+		obj, moved, err = f.moveOnce(ctx, to)
+		if !errors.Is(err, errAgain) {
+			return obj, moved, err
 		}
-		if err != nil || snap == nil {
-			return obj, false, err
-		}
-		if snap.base != nil || f.isUncertain() {
-			if err := f.files.o.Store.Delete(ctx, snap.id.Bucket, snap.id.Key); err != nil {
-				return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", snap.id, to, err)
-			}
-		}
-		f.files.rekey(f, to)
-		f.record(snap, to, obj)
-		f.files.o.Stored(to, obj)
-		return obj, true, nil
 	}
 	return obj, false, fmt.Errorf("move %s to %s: %w", f.ID(), to, s3client.Changed)
 }
 
-// Detaching is a File on its way to a life without a name. It has the File's turn: writes and commits wait, so that
-// nothing is stored under the name after the store has deleted it. It ends with Done or Undo; both may be called on nil.
-type Detaching struct{ f *File }
-
-// Detach prepares the File of an id for the end of its object: what its handles may still read is fetched into the
-// spool. Nothing is given up yet. Nil without an error when nothing is known of the id.
-func (s *Files) Detach(ctx context.Context, id ID) (*Detaching, error) {
-	f := s.pin(id)
-	if f == nil {
-		return nil, nil
+func (f *File) moveOnce(ctx context.Context, to ID) (obj s3client.Object, moved bool, err error) {
+	done, err := f.guardBoth(ctx, f.ID(), to)
+	if err != nil {
+		return obj, false, err
 	}
-	if err := f.prepareDetach(ctx); err != nil {
-		s.unpin(f)
-		return nil, fmt.Errorf("detach %s: %w", id, err)
+	stored := false
+	defer func() { done(stored) }()
+	snap, obj, err := f.try(ctx, &to)
+	if err != nil || snap == nil {
+		return obj, false, err
 	}
-	return &Detaching{f}, nil
+	if err := f.leave(ctx, snap, to, obj); err != nil {
+		return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", snap.id, to, err)
+	}
+	stored = true
+	f.files.rekey(f, to)
+	f.files.o.Uploader.Forget(snap.id.Bucket, snap.id.Key)
+	f.record(snap, to, obj)
+	f.files.o.Stored(to, obj)
+	return obj, true, nil
 }
 
-// prepareDetach returns with the turn taken, or an error.
-func (f *File) prepareDetach(ctx context.Context) error {
-	if err := f.take(ctx); err != nil {
-		return err
+// guardBoth takes the guards of both names of a rename, always in the same order.
+func (f *File) guardBoth(ctx context.Context, from, to ID) (done func(stored bool), err error) {
+	guard := f.files.o.Guard
+	first, second := from, to
+	if second.String() < first.String() {
+		first, second = second, first
 	}
-	f.stopStream(ctx)
-	if !f.isOpen() {
+	a, err := guard(ctx, first)
+	if err != nil {
+		return nil, fmt.Errorf("move %s to %s: %w", from, to, err)
+	}
+	b, err := guard(ctx, second)
+	if err != nil {
+		a(false)
+		return nil, fmt.Errorf("move %s to %s: %w", from, to, err)
+	}
+	return func(stored bool) {
+		b(stored && second == to)
+		a(stored && first == to)
+	}, nil
+}
+
+// leave deletes the old object of a file that is stored as obj under its new name. What the journal has is told first: after
+// a crash between the two it must not ask for the old object, and not bring the old name back.
+func (f *File) leave(ctx context.Context, snap *snapshot, to ID, obj s3client.Object) error {
+	f.mu.Lock()
+	exists := f.mu.uncertain || f.underLocked() != nil
+	k := f.mu.kept
+	f.mu.Unlock()
+	if !exists {
 		return nil
 	}
-	err := f.fetchBase(ctx)
-	if errors.Is(err, s3client.Changed) || errors.Is(err, s3client.NotFound) {
-		err = nil // somebody else took the bytes away already; reading them fails as it did before
+	var before journal.Pending
+	if k != nil {
+		f.recording <- struct{}{}
+		defer f.recording.give()
+		now := f.baseOf(to, obj, snap.layout.size)
+		before = k.pending
+		if err := f.amend(k, func(p *journal.Pending) {
+			p.Bucket, p.Key, p.Size, p.Dirty = to.Bucket, to.Key, snap.layout.size, nil
+			p.Base = recordBase(now, snap.layout.size)
+		}); err != nil {
+			return err
+		}
 	}
-	if err != nil {
-		f.give()
+	err := f.files.o.Store.Delete(ctx, snap.id.Bucket, snap.id.Key)
+	if err != nil && k != nil { // the file stays what it was
+		err = errors.Join(err, f.amend(k, func(p *journal.Pending) { *p = before }))
 	}
 	return err
-}
-
-func (f *File) isOpen() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.mu.refs > 0
-}
-
-// Erase deletes the object of a new file whose upload had no answer: nobody knows whether it is there, and nobody else
-// would delete it. For every other file it does nothing.
-func (d *Detaching) Erase(ctx context.Context) error {
-	if d == nil || d.f == nil || !d.f.isUncertain() {
-		return nil
-	}
-	id := d.f.ID()
-	if err := d.f.files.o.Store.Delete(ctx, id.Bucket, id.Key); err != nil {
-		return fmt.Errorf("delete %s, of which an upload had no answer: %w", id, err)
-	}
-	return nil
-}
-
-func (f *File) isUncertain() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.mu.base == nil && f.mu.uncertain
-}
-
-// Done says that the name is gone: the File lives on for its handles alone, Sync has nothing to do any more, and what
-// nobody has open is dropped, unsaved changes too.
-func (d *Detaching) Done() {
-	if d == nil || d.f == nil {
-		return
-	}
-	f := d.f
-	d.f = nil
-	f.files.detach(f)
-	f.give()
-	f.files.unpin(f)
-}
-
-// Undo says that the name stays: the File goes on as before.
-func (d *Detaching) Undo() {
-	if d == nil || d.f == nil {
-		return
-	}
-	f := d.f
-	d.f = nil
-	f.give()
-	f.files.unpin(f)
-}
-
-// detach takes a File's id away.
-func (s *Files) detach(f *File) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if id := f.ID(); s.mu.byID[id] == f {
-		delete(s.mu.byID, id)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.mu.detached = true
 }

@@ -38,6 +38,8 @@ type rig struct {
 	journal *journal.Journal
 	up      *upload.Uploader
 	files   *Files
+	memory  int64                                      // MemoryBytes of the journal; 0: no spool in memory
+	crashed bool                                       // another rig goes on with the store: this one's errors are nobody's
 	fetch   func(ctx context.Context, off int64) error // runs before a fetch of the blocks; nil for none
 
 	mu struct {
@@ -74,8 +76,12 @@ func must[T any](v T, err error) T {
 	return v
 }
 
+func newStore() *s3mem.Store {
+	return s3mem.New(s3mem.WithMinPart(testLimits.MinPart), s3mem.WithBuckets("b"))
+}
+
 func newRig(dir string, change ...func(*Options)) *rig {
-	r := &rig{mem: s3mem.New(s3mem.WithMinPart(testLimits.MinPart), s3mem.WithBuckets("b"))}
+	r := &rig{mem: newStore()}
 	r.start(dir, change...)
 	return r
 }
@@ -94,7 +100,10 @@ func (r *rig) start(dir string, change ...func(*Options)) {
 			body, _, err := r.fault.Get(ctx, s3client.GetRequest{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Offset: off, Length: n})
 			return body, err
 		}})
-	r.journal = must(journal.Open(dir))
+	if r.memory == 0 {
+		r.memory = -1
+	}
+	r.journal = must(journal.OpenWith(journal.Options{Dir: dir, MemoryBytes: r.memory, Log: slog.New(slog.DiscardHandler)}))
 	r.up = upload.New(upload.Options{Store: r.fault, Limits: testLimits, Parallel: 4})
 	o := Options{Store: r.fault, Blocks: r.blocks, Journal: r.journal, Uploader: r.up, CheckAfter: time.Minute, Host: "host",
 		Now: r.now, Headers: r.headers, Log: slog.New(slog.DiscardHandler),
@@ -112,6 +121,9 @@ func (r *rig) start(dir string, change ...func(*Options)) {
 func (r *rig) now() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.mu.now.IsZero() {
+		return time.Now()
+	}
 	return r.mu.now
 }
 
@@ -137,7 +149,7 @@ func (r *rig) setHeaders(m map[string]string) {
 func (r *rig) stop() error {
 	ctx := context.Background()
 	err := r.files.Close(ctx)
-	if e := errors.Join(r.up.Close(ctx), r.blocks.Close(ctx), r.journal.Close()); e != nil {
+	if e := errors.Join(r.up.Close(ctx), r.blocks.Close(ctx), r.journal.Close()); e != nil && !r.crashed {
 		panic(e)
 	}
 	return err

@@ -1,93 +1,15 @@
 package content
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"pailfs/cache"
 	"pailfs/fs/journal"
-	"pailfs/fs/upload"
 	"pailfs/s3client"
 )
-
-// ID names an object.
-type ID struct{ Bucket, Key string }
-
-func (id ID) String() string { return id.Bucket + "/" + id.Key }
-
-// Base is the stored version that a file is opened on, and when the store was last seen to have it.
-type Base struct {
-	Version cache.Version
-	Seen    time.Time
-}
-
-// Mode says what a file is opened for.
-type Mode int
-
-const (
-	Read Mode = iota
-	Write
-	// Create is O_CREAT of a name that has no object: the file is empty, and unsaved from birth.
-	Create
-)
-
-// Options are the surroundings of Files. Store, Blocks, Journal and Uploader are required.
-type Options struct {
-	Store    s3client.Store
-	Blocks   *cache.Blocks
-	Journal  *journal.Journal
-	Uploader *upload.Uploader
-	// Headers are the attributes that travel with an upload of id, asked for when an upload begins and again at the
-	// commit. streaming: the upload runs while the file is being written, so what changes with each write (times) had
-	// better be left out.
-	Headers func(ctx context.Context, id ID, streaming bool) (s3client.Headers, error)
-	// Outdated, where it is not nil, is told of a version that a read has found gone from the store.
-	Outdated func(cache.Version)
-	// Stored is called after each commit, before Sync returns, without a lock held. The Object has Size, ETag, Modified
-	// (where the store said it) and Headers as sent.
-	Stored func(ID, s3client.Object)
-	// CheckAfter: a base that was seen longer ago is asked for again (HEAD) before a commit replaces it.
-	CheckAfter time.Duration
-	Log        *slog.Logger // nil: nothing is logged
-	Host       string       // stands in the names of conflict copies
-	// Readahead is the largest window of a sequential reader in bytes: 0 means 96 MiB, negative turns readahead off.
-	Readahead int64
-	// ReadaheadTotal bounds the windows of all sequential readers together, in bytes; they share it evenly. 0: no bound.
-	ReadaheadTotal int64
-	// StreamBytes is how much of a file being streamed may be on its way before a write waits: 0 means 256 MiB.
-	StreamBytes int64
-	Now         func() time.Time // nil: time.Now
-}
-
-func (o Options) withDefaults() Options {
-	if o.Headers == nil {
-		o.Headers = func(context.Context, ID, bool) (s3client.Headers, error) { return s3client.Headers{}, nil }
-	}
-	if o.Stored == nil {
-		o.Stored = func(ID, s3client.Object) {}
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if o.Host == "" {
-		o.Host = "unknown"
-	}
-	if o.Readahead == 0 {
-		o.Readahead = 96 * mib
-	}
-	if o.StreamBytes <= 0 {
-		o.StreamBytes = 256 * mib
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	return o
-}
 
 // Files are the open and the unsaved files of a mount, one File an ID. Safe for concurrent use. It lives from New to
 // Close.
@@ -95,10 +17,15 @@ type Files struct {
 	o       Options
 	bufs    sync.Pool // *[]byte of bufBytes, for reads that cannot be served from cached blocks
 	readers readers
+	behind  *committer
+
+	recovered, stored atomic.Uint64 // for Progress
 
 	mu struct {
 		sync.Mutex
 		closed    bool
+		loaded    bool               // what earlier runs left is here
+		clones    map[*File]struct{} // files with a foreign base, and some that had one
 		byID      map[ID]*File
 		all       map[*File]struct{} // byID's, and those that lost their id
 		conflicts []Conflict
@@ -113,6 +40,8 @@ func New(o Options) *Files {
 	s := &Files{o: o.withDefaults()}
 	s.mu.byID = make(map[ID]*File)
 	s.mu.all = make(map[*File]struct{})
+	s.mu.clones = make(map[*File]struct{})
+	s.behind = newCommitter(s)
 	return s
 }
 
@@ -164,12 +93,12 @@ func (s *Files) pin(id ID) *File {
 }
 
 // pinUnsaved pins every File with unsaved changes that wanted likes.
-func (s *Files) pinUnsaved(wanted func(ID) bool) []*File {
+func (s *Files) pinUnsaved(wanted func(*File, ID) bool) []*File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []*File
 	for f := range s.mu.all {
-		if id, unsaved := f.unsavedID(); unsaved && wanted(id) {
+		if id, unsaved := f.unsavedID(); unsaved && wanted(f, id) {
 			f.addPin(1)
 			out = append(out, f)
 		}
@@ -215,6 +144,7 @@ func (s *Files) removeLocked(f *File) {
 		delete(s.mu.byID, id)
 	}
 	delete(s.mu.all, f)
+	delete(s.mu.clones, f)
 }
 
 // rekey moves a File to another id; a File that has that id already loses it.
@@ -230,27 +160,6 @@ func (s *Files) rekey(f *File, to ID) {
 	}
 	s.mu.byID[to] = f
 	f.setID(to)
-}
-
-// Unsaved is a File with changes that the store does not have.
-type Unsaved struct {
-	ID    ID
-	Bytes int64     // how many bytes are to be stored
-	Since time.Time // the oldest of the changes
-	Err   error     // why the last commit failed; nil when none was tried yet
-}
-
-// Unsaved lists the files with changes that the store does not have, in no order.
-func (s *Files) Unsaved() []Unsaved {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []Unsaved
-	for f := range s.mu.all {
-		if u, ok := f.unsaved(); ok {
-			out = append(out, u)
-		}
-	}
-	return out
 }
 
 // Conflict is a file of which both versions were kept.
@@ -271,42 +180,4 @@ func (s *Files) addConflict(c Conflict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.conflicts = append(s.mu.conflicts, c)
-}
-
-// Close commits everything, keeps in the journal what the store does not take, and names it in the error. Afterwards no
-// file can be opened. It ends within ctx's time but for the disk.
-func (s *Files) Close(ctx context.Context) error {
-	s.mu.Lock()
-	s.mu.closed = true
-	s.mu.Unlock()
-	var errs []error
-	if err := s.SyncAll(ctx, nil); err != nil {
-		// What is not stored is named below; a conflict is stored, and was logged.
-		s.o.Log.Debug("not everything could be committed at close", "err", err)
-	}
-	for _, f := range s.pinUnsaved(func(ID) bool { return true }) {
-		errs = append(errs, f.keepAtClose(ctx))
-	}
-	return errors.Join(append(errs, s.forgetAll())...)
-}
-
-// forgetAll closes the spools of what is still open: nobody is left to use them.
-func (s *Files) forgetAll() error {
-	s.mu.Lock()
-	files := make([]*File, 0, len(s.mu.all))
-	for f := range s.mu.all {
-		files = append(files, f)
-	}
-	clear(s.mu.all)
-	clear(s.mu.byID)
-	s.mu.Unlock()
-	var errs []error
-	for _, f := range files {
-		if spool, keep := f.abandon(); spool != nil && keep {
-			errs = append(errs, spool.Close())
-		} else if spool != nil {
-			errs = append(errs, spool.Discard())
-		}
-	}
-	return errors.Join(errs...)
 }

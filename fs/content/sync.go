@@ -4,35 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// syncParallel is how many files are committed at once; their requests share the Uploader's limit.
-const syncParallel = 16
-
-// SyncUnder commits all unsaved files whose keys begin with prefix.
+// SyncUnder commits all unsaved files whose keys begin with prefix, and those that were cloned from such a file: the
+// caller is about to change what has these keys. It has their names.
 func (s *Files) SyncUnder(ctx context.Context, bucket, prefix string) error {
-	return s.syncFiles(ctx, s.pinUnsaved(func(id ID) bool {
-		return id.Bucket == bucket && strings.HasPrefix(id.Key, prefix)
-	}), nil)
+	under := func(id ID) bool { return id.Bucket == bucket && strings.HasPrefix(id.Key, prefix) }
+	return s.syncFiles(ctx, s.pinUnsaved(func(f *File, id ID) bool { return under(id) || f.isCloneOf(under) }),
+		func(f *File) error { return f.Sync(ctx) }, nil)
 }
 
 // SyncAll commits everything unsaved. progress, which may be nil, is told how many bytes are done; its calls do not
 // overlap. All files are tried; the error names each that could not be stored.
 func (s *Files) SyncAll(ctx context.Context, progress func(done, total int64)) error {
-	return s.syncFiles(ctx, s.pinUnsaved(func(ID) bool { return true }), progress)
+	return s.syncFiles(ctx, s.pinUnsaved(func(*File, ID) bool { return true }), func(f *File) error {
+		return f.held(ctx, func() error { return f.Sync(ctx) })
+	}, progress)
 }
 
-// syncFiles commits pinned files and unpins them.
-func (s *Files) syncFiles(ctx context.Context, files []*File, progress func(done, total int64)) error {
+// syncFiles commits pinned files, the oldest changes first, and unpins them.
+func (s *Files) syncFiles(ctx context.Context, files []*File, commit func(*File) error, progress func(done, total int64)) error {
 	var mu struct {
 		sync.Mutex
 		done, total int64
 		errs        []error
 	}
+	byAge(files)
 	sizes := make([]int64, len(files))
 	for i, f := range files {
 		u, _ := f.unsaved()
@@ -44,7 +47,7 @@ func (s *Files) syncFiles(ctx context.Context, files []*File, progress func(done
 	for i, f := range files {
 		g.Go(func() error {
 			defer s.unpin(f)
-			err := f.Sync(ctx)
+			err := commit(f)
 			mu.Lock()
 			defer mu.Unlock()
 			mu.done += sizes[i]
@@ -61,22 +64,12 @@ func (s *Files) syncFiles(ctx context.Context, files []*File, progress func(done
 	return errors.Join(mu.errs...)
 }
 
-// keepAtClose puts an unsaved file into the journal and says so; nil when it is stored after all.
-func (f *File) keepAtClose(ctx context.Context) error {
-	if f.take(ctx) == nil {
-		defer f.give()
-	} // else a commit is still running: the journal only reads the spool, and a late success drops the record
-	u, unsaved := f.unsaved()
-	if !unsaved {
-		return nil
+// byAge sorts files by their oldest unsaved change.
+func byAge(files []*File) {
+	since := make(map[*File]time.Time, len(files))
+	for _, f := range files {
+		u, _ := f.unsaved()
+		since[f] = u.Since
 	}
-	f.stopStream(ctx)
-	reason := u.Err
-	if reason == nil {
-		reason = ctx.Err()
-	}
-	if err := f.keep(ctx, reason); err != nil {
-		return fmt.Errorf("%s is neither stored nor kept: %w", u.ID, errors.Join(err, reason))
-	}
-	return fmt.Errorf("%s is not stored, %d bytes are kept in the journal: %w", u.ID, u.Bytes, reason)
+	slices.SortStableFunc(files, func(a, b *File) int { return since[a].Compare(since[b]) })
 }

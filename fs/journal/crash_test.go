@@ -69,12 +69,18 @@ func checkRecovered(t *testing.T, p Recovered) {
 		return
 	}
 	got, err := io.ReadAll(io.NewSectionReader(s, 0, p.Size))
-	if err != nil || string(got) != "content of "+p.Key {
-		t.Errorf("%s holds %q, %v", p.Key, got, err)
+	if err != nil || string(got) != crashContent(p.Key, p.Size) {
+		t.Errorf("%s holds %.40q, %v", p.Key, got, err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// crashContent is what the spool of a key holds: one in seven is too large for the log.
+func crashContent(key string, size int64) string {
+	content := "content of " + key
+	return content + strings.Repeat("x", int(size)-len(content))
 }
 
 // crashing runs in the child until it is killed.
@@ -85,16 +91,18 @@ func crashing(dir string) {
 			os.Exit(1)
 		}
 	}
-	j, err := Open(dir)
+	j, err := OpenWith(Options{Dir: dir, segmentBytes: 256 << 10})
 	check(err)
 	for i := range 100000 {
 		s, err := j.NewSpool()
 		check(err)
 		key := fmt.Sprintf("key%d", i)
-		content := "content of " + key
-		_, err = s.WriteAt([]byte(content), 0)
+		size := int64(len("content of " + key))
+		if i%7 == 0 {
+			size += inlineBytes
+		}
+		_, err = s.WriteAt([]byte(crashContent(key, size)), 0)
 		check(err)
-		size := int64(len(content))
 		check(j.Keep(s, Pending{Bucket: "b", Key: key, Size: size, Dirty: []Range{{0, size}}, Time: time.Unix(int64(i), 0)}))
 		fmt.Println("kept", key)
 		if i%3 == 0 {

@@ -4,14 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sys/unix"
 )
 
 // Pending says what a kept spool is: the bytes of an object that the store refused so far.
@@ -23,6 +18,9 @@ type Pending struct {
 	Headers     Headers
 	Reason      string // why it was not stored, for people
 	Time        time.Time
+	Upload      string // id of a multipart upload that may have parts of it already; informative
+	Attempts    int    // how often storing it was tried
+	File        string // names the file over all its records, for the caller: of two records with one name the later counts
 }
 
 // Base is the stored version under a file: its bytes [0, Limit) are the file's where nothing is dirty. Bytes at and
@@ -43,10 +41,10 @@ type Headers struct {
 	Meta               map[string]string
 }
 
-// recordVersion is the format this program writes. Records of a later one are left alone and reported.
+// recordVersion is the format of records in files. Those of a later one are left alone and reported.
 const recordVersion = 1
 
-// record is a file under record/: the checksum is over the bytes of Pending as they stand in the file.
+// record is such a file: the checksum is over the bytes of Pending as they stand in the file.
 type record struct {
 	Version int             `json:"version"`
 	SHA256  string          `json:"sha256"`
@@ -63,6 +61,10 @@ type pendingJSON struct {
 	Headers Headers   `json:"headers"`
 	Reason  text      `json:"reason,omitempty"`
 	Time    time.Time `json:"time"`
+
+	Upload   string `json:"upload,omitempty"`
+	Attempts int    `json:"attempts,omitempty"`
+	File     string `json:"file,omitempty"`
 }
 
 type baseJSON struct {
@@ -100,18 +102,22 @@ func (t *text) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// encode makes the bytes of a record.
+// encode makes the bytes of a record in a file of its own: as earlier versions kept them, and damaged ones are set aside.
 func encode(p Pending) ([]byte, error) {
-	w := pendingJSON{Bucket: p.Bucket, Key: text(p.Key), Size: p.Size, Dirty: p.Dirty, Headers: p.Headers,
-		Reason: text(p.Reason), Time: p.Time}
-	if b := p.Base; b != nil {
-		w.Base = &baseJSON{b.Bucket, text(b.Key), b.ETag, b.Size, b.Limit}
-	}
-	payload, err := json.Marshal(w)
+	payload, err := encodePending(p)
 	if err != nil {
 		return nil, err
 	}
 	return json.Marshal(record{recordVersion, checksum(payload), payload})
+}
+
+func encodePending(p Pending) ([]byte, error) {
+	w := pendingJSON{Bucket: p.Bucket, Key: text(p.Key), Size: p.Size, Dirty: p.Dirty, Headers: p.Headers,
+		Reason: text(p.Reason), Time: p.Time, Upload: p.Upload, Attempts: p.Attempts, File: p.File}
+	if b := p.Base; b != nil {
+		w.Base = &baseJSON{b.Bucket, text(b.Key), b.ETag, b.Size, b.Limit}
+	}
+	return json.Marshal(w)
 }
 
 // decode reads a record: errNewer for one of a later version, another error for a damaged one.
@@ -126,12 +132,16 @@ func decode(b []byte) (Pending, error) {
 	if sum := checksum(r.Pending); r.Version < 1 || sum != r.SHA256 {
 		return Pending{}, fmt.Errorf("checksum %.12s, should be %.12s", sum, r.SHA256)
 	}
+	return decodePending(r.Pending)
+}
+
+func decodePending(b []byte) (Pending, error) {
 	var w pendingJSON
-	if err := json.Unmarshal(r.Pending, &w); err != nil {
+	if err := json.Unmarshal(b, &w); err != nil {
 		return Pending{}, err
 	}
 	p := Pending{Bucket: w.Bucket, Key: string(w.Key), Size: w.Size, Dirty: w.Dirty, Headers: w.Headers,
-		Reason: string(w.Reason), Time: w.Time}
+		Reason: string(w.Reason), Time: w.Time, Upload: w.Upload, Attempts: w.Attempts, File: w.File}
 	if b := w.Base; b != nil {
 		p.Base = &Base{b.Bucket, string(b.Key), b.ETag, b.Size, b.Limit}
 	}
@@ -168,85 +178,4 @@ func (p Pending) dirtyEnd() int64 {
 	}
 	last := p.Dirty[len(p.Dirty)-1]
 	return last.Off + last.Len
-}
-
-// Keep makes a spool outlive this process: when it returns nil, spool and record are durable. Keeping a spool again
-// replaces its record. The spool may be read meanwhile, and must not be written until Keep returns.
-func (j *Journal) Keep(s *Spool, p Pending) error {
-	if err := j.keep(s, p); err != nil {
-		return fmt.Errorf("keep %s/%s in the journal: %w", p.Bucket, p.Key, err)
-	}
-	return nil
-}
-
-func (j *Journal) keep(s *Spool, p Pending) error {
-	if err := p.check(); err != nil {
-		return err
-	}
-	if err := s.holds(p); err != nil {
-		return err
-	}
-	b, err := encode(p)
-	if err != nil {
-		return err
-	}
-	if err := s.Sync(); err != nil {
-		return err
-	}
-	if err := syncDir(j.spools()); err != nil {
-		return err
-	}
-	s.setKept() // before the rename: a record that may be there is one that Discard has to remove
-	return writeRecord(filepath.Join(j.records(), s.id), b)
-}
-
-// holds says whether the spool is long enough for the dirty ranges.
-func (s *Spool) holds(p Pending) error {
-	fi, err := s.f.Stat()
-	if err != nil {
-		return err
-	}
-	if fi.Size() < p.dirtyEnd() {
-		return fmt.Errorf("spool ends at %d, dirty bytes at %d", fi.Size(), p.dirtyEnd())
-	}
-	return nil
-}
-
-// tempSuffix marks a record that is being written; Open removes what a crash left of it.
-const tempSuffix = ".tmp"
-
-func writeRecord(path string, b []byte) error {
-	tmp := path + tempSuffix
-	if err := writeSynced(tmp, b); err != nil {
-		return errors.Join(err, removeFile(tmp))
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return errors.Join(err, removeFile(tmp))
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-func writeSynced(path string, b []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(b); err != nil {
-		return errors.Join(err, f.Close())
-	}
-	return errors.Join(f.Sync(), f.Close())
-}
-
-// drop removes a record and makes that durable, then its spool.
-func (j *Journal) drop(id string) error {
-	if err := removeFile(filepath.Join(j.records(), id)); err != nil {
-		return fmt.Errorf("drop record: %w", err)
-	}
-	if err := syncDir(j.records()); err != nil {
-		return fmt.Errorf("drop record: %w", err)
-	}
-	if err := removeFile(filepath.Join(j.spools(), id)); err != nil {
-		return fmt.Errorf("drop spool: %w", err)
-	}
-	return nil
 }

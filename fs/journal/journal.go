@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -23,52 +24,119 @@ type Range struct {
 	Len int64 `json:"len"`
 }
 
+// Options say where a journal is and what it may use. The zero value of a field is its default.
+type Options struct {
+	Dir         string
+	MemoryBytes int64        // all spools in memory together; 0: 32 MiB; negative: none in memory
+	Log         *slog.Logger // nil: slog.Default
+
+	segmentBytes int64 // 0: 32 MiB; tests have smaller ones
+	untended     bool  // nothing happens by itself; tests that look at every step call tidy
+}
+
+const defaultMemory = 32 << 20
+
 // Journal is one process's use of a journal directory. It is safe for concurrent use.
 type Journal struct {
-	dir  string
+	o    Options
 	lock *os.File
+	log  *ledger
+	old  oldRecords
 
 	recovered []Recovered // of earlier runs, as Open found them
+	earlier   []Note      // likewise
 	reports   []error     // what Open could not read
+
+	blocks sync.Pool // *[checkBytes]byte, for reads that begin or end inside a block
+
+	stop, tended chan struct{}
 
 	mu struct {
 		sync.Mutex
 		closed bool
 		open   map[*Spool]struct{}
+		memory int64 // bytes that spools have in memory
 	}
 }
 
-// Open takes the directory for this process, creating it where it is missing (0700), removes the spools of earlier runs
-// that have no record, and reads the records. A directory in use gives ErrLocked.
-func Open(dir string) (*Journal, error) {
-	j := &Journal{dir: dir}
+// Open is OpenWith without options.
+func Open(dir string) (*Journal, error) { return OpenWith(Options{Dir: dir}) }
+
+// OpenWith takes the directory for this process, creating it where it is missing (0700), reads what earlier runs kept,
+// and removes the spools of theirs that have no record. A directory in use gives ErrLocked.
+func OpenWith(o Options) (*Journal, error) {
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = defaultMemory
+	}
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	if o.segmentBytes == 0 {
+		o.segmentBytes = defaultSegment
+	}
+	j := &Journal{o: o, stop: make(chan struct{}), tended: make(chan struct{})}
+	j.blocks.New = func() any { return new([checkBytes]byte) }
 	j.mu.open = make(map[*Spool]struct{})
-	for _, d := range []string{dir, j.spools(), j.records(), j.damaged()} {
+	j.log = newLedger(filepath.Join(o.Dir, "log"), o.segmentBytes)
+	j.old.dir = filepath.Join(o.Dir, "record")
+	j.old.mu.ids = make(map[string]bool)
+	for _, d := range []string{o.Dir, j.spools(), j.log.dir, j.damaged()} {
 		if err := makeDir(d); err != nil {
 			return nil, fmt.Errorf("open journal: %w", err)
 		}
 	}
-	lock, err := takeLock(filepath.Join(dir, "lock"))
+	lock, err := takeLock(filepath.Join(o.Dir, "lock"))
 	if err != nil {
-		return nil, fmt.Errorf("open journal %s: %w", dir, err)
+		return nil, fmt.Errorf("open journal %s: %w", o.Dir, err)
 	}
 	j.lock = lock
-	if err := j.replay(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open journal %s: %w", dir, err), lock.Close())
+	if err := j.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open journal %s: %w", o.Dir, err), j.log.abandon(), lock.Close())
+	}
+	if o.untended {
+		close(j.tended)
+	} else {
+		go j.tend()
 	}
 	return j, nil
 }
 
-// Close closes the spools that are still open, keeping their files, and gives the directory free. What has a record is
-// found again by the next Open; what has none is removed by it.
+// load reads what earlier runs left.
+func (j *Journal) load() error {
+	if err := syncDir(j.o.Dir); err != nil {
+		return err
+	}
+	r, err := j.log.load(j.damaged())
+	if err != nil {
+		return err
+	}
+	j.takeNotes()
+	if err := j.loadOld(); err != nil {
+		return err
+	}
+	j.takeRecords()
+	if err := j.log.mend(r); err != nil {
+		r.reports = append(r.reports, fmt.Errorf("move what is good out of a damaged log: %w", err))
+	}
+	j.reports = append(j.reports, r.reports...)
+	if r.newer { // its records speak of spools that are unknown here
+		return nil
+	}
+	return j.removeOrphans()
+}
+
+// Close makes durable what was appended, closes the spools that are still open, and gives the directory free. What has a
+// record is found again by the next Open; what has none is removed by it.
 func (j *Journal) Close() error {
 	open, first := j.takeOpen()
 	if !first {
 		return nil
 	}
-	var errs []error
+	close(j.stop)
+	<-j.tended
+	errs := []error{j.log.close()}
 	for _, s := range open {
-		errs = append(errs, s.f.Close())
+		errs = append(errs, s.Close())
 	}
 	return errors.Join(append(errs, j.lock.Close())...)
 }
@@ -81,13 +149,11 @@ func (j *Journal) takeOpen() (open []*Spool, first bool) {
 	for s := range j.mu.open {
 		open = append(open, s)
 	}
-	clear(j.mu.open)
 	return open, first
 }
 
-func (j *Journal) spools() string  { return filepath.Join(j.dir, "spool") }
-func (j *Journal) records() string { return filepath.Join(j.dir, "record") }
-func (j *Journal) damaged() string { return filepath.Join(j.dir, "damaged") }
+func (j *Journal) spools() string  { return filepath.Join(j.o.Dir, "spool") }
+func (j *Journal) damaged() string { return filepath.Join(j.o.Dir, "damaged") }
 
 // makeDir makes a directory that only its owner can enter, or makes an existing one so.
 func makeDir(dir string) error {

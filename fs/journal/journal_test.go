@@ -73,7 +73,7 @@ func samplePending() Pending {
 		Dirty:   []Range{{0, 3}, {10, 2}},
 		Base:    &Base{Bucket: "b", Key: "old\xfe", ETag: "abc-2", Size: 90, Limit: 80},
 		Headers: Headers{ContentType: "text/plain", Meta: map[string]string{"mode": "33188", "x": "<>&\""}},
-		Reason:  "store: 503", Time: time.Unix(1700000000, 123456789).UTC(),
+		Reason:  "store: 503", Time: time.Unix(1700000000, 123456789).UTC(), Upload: "up/1", Attempts: 3,
 	}
 }
 
@@ -116,57 +116,96 @@ func TestKeptSpoolIsFoundByTheNextRun(t *testing.T) {
 	if err := s.Discard(); err != nil {
 		t.Errorf("discard after drop: %v", err)
 	}
-	if left := append(names(t, j.records()), names(t, j.spools())...); len(left) != 0 {
-		t.Errorf("left after drop: %v", left)
+	if left := names(t, j.spools()); len(left) != 0 || !ps[0].Gone() {
+		t.Errorf("left after drop: %v, gone %v", left, ps[0].Gone())
+	}
+	j.Close()
+	if ps := pendings(t, openJournal(t, dir)); len(ps) != 0 {
+		t.Errorf("dropped and there again: %v", ps)
 	}
 }
 
 func TestSpoolWithoutRecordIsRemoved(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(t, dir)
-	newSpool(t, j, "never acknowledged")
-	kept := newSpool(t, j, "kept")
-	if err := j.Keep(kept, Pending{Bucket: "b", Key: "k", Size: 4, Dirty: []Range{{0, 4}}}); err != nil {
-		t.Fatal(err)
-	}
+	newSpool(t, j, big("never acknowledged"))
+	kept := newSpool(t, j, big("kept"))
+	keep(t, j, kept, "k", int64(len(big("kept"))))
 	j.Close()
-	if err := os.WriteFile(filepath.Join(dir, "record", "x"+tempSuffix), []byte("half"), 0o600); err != nil {
-		t.Fatal(err)
+	if got := names(t, j.spools()); len(got) != 2 {
+		t.Errorf("spools %v, want two", got)
 	}
 	j = openJournal(t, dir)
 	if got := names(t, j.spools()); len(got) != 1 || got[0] != kept.id {
 		t.Errorf("spools %v, want %s alone", got, kept.id)
 	}
-	if got := names(t, j.records()); len(got) != 1 {
-		t.Errorf("records %v", got)
+}
+
+// big is a content too large for the log.
+func big(word string) string { return strings.Repeat(word, inlineBytes/len(word)+1) }
+
+// keep keeps the first size bytes of a spool.
+func keep(t *testing.T, j *Journal, s *Spool, key string, size int64) {
+	t.Helper()
+	p := Pending{Bucket: "b", Key: key, Size: size}
+	if size > 0 {
+		p.Dirty = []Range{{0, size}}
+	}
+	if err := j.Keep(s, p); err != nil {
+		t.Fatal(err)
 	}
 }
 
-func TestKeepAgainReplacesAndDiscardRemovesBoth(t *testing.T) {
-	dir := t.TempDir()
-	j := openJournal(t, dir)
-	s := newSpool(t, j, "0123456789")
-	p := Pending{Bucket: "b", Key: "k", Size: 10, Dirty: []Range{{0, 2}}}
-	for _, n := range []int64{2, 10} {
-		p.Dirty[0].Len = n
-		if err := j.Keep(s, p); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(filepath.Join(j.records(), s.id))
+func content(t *testing.T, s *Spool) string {
+	t.Helper()
+	b, err := io.ReadAll(io.NewSectionReader(s, 0, 1<<40))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := decode(b); err != nil || got.Dirty[0].Len != 10 {
-		t.Errorf("record %+v, %v", got, err)
-	}
-	for range 2 {
-		if err := s.Discard(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if left := append(names(t, j.records()), names(t, j.spools())...); len(left) != 0 {
-		t.Errorf("left after discard: %v", left)
+	return string(b)
+}
+
+func TestKeepAgainReplacesAndDiscardRemovesBoth(t *testing.T) {
+	for name, text := range map[string]string{"in memory": "0123456789", "in a file": big("0123456789")} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			j := openJournal(t, dir)
+			s := newSpool(t, j, text)
+			keep(t, j, s, "k", 2)
+			if _, err := s.WriteAt([]byte("new"), 5); err != nil {
+				t.Fatal(err)
+			}
+			keep(t, j, s, "k", 10)
+			keep(t, j, s, "name of its own", 10)
+			want := text[:5] + "new" + text[8:]
+			if got := content(t, s); got != want {
+				t.Error("content changed by Keep")
+			}
+			j.Close()
+			j = openJournal(t, dir)
+			ps := pendings(t, j)
+			if len(ps) != 1 || ps[0].Size != 10 || ps[0].Key != "name of its own" {
+				t.Fatalf("found %v", ps)
+			}
+			s, err := ps[0].Open()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := content(t, s); got != want {
+				t.Errorf("content differs: %.20q of %d", got, len(got))
+			}
+			for range 2 {
+				if err := s.Discard(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := j.log.tidy(); err != nil { // as the journal does within a second
+				t.Fatal(err)
+			}
+			if left := names(t, j.spools()); len(left) != 0 || !ps[0].Gone() {
+				t.Errorf("left after discard: %v", left)
+			}
+		})
 	}
 }
 
@@ -189,95 +228,6 @@ func TestPendingsAreOldestFirst(t *testing.T) {
 	}
 }
 
-func TestDamagedRecordsAreSetAsideAndReported(t *testing.T) {
-	flip := func(b []byte) []byte { // a digit inside the payload: JSON stays valid
-		return bytes.Replace(b, []byte(`"size":4`), []byte(`"size":5`), 1)
-	}
-	cases := map[string]func(record, spool string) error{
-		"flipped": func(record, _ string) error { return edit(record, flip) },
-		"cut":     func(record, _ string) error { return edit(record, func(b []byte) []byte { return b[:len(b)/2] }) },
-		"empty":   func(record, _ string) error { return edit(record, func([]byte) []byte { return nil }) },
-		"zeros": func(record, _ string) error {
-			return edit(record, func(b []byte) []byte { return make([]byte, len(b)) })
-		},
-		"no spool":  func(_, spool string) error { return os.Remove(spool) },
-		"cut spool": func(_, spool string) error { return os.Truncate(spool, 2) },
-	}
-	for name, damage := range cases {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			j := openJournal(t, dir)
-			bad, good := newSpool(t, j, "evil"), newSpool(t, j, "fine")
-			for _, s := range []*Spool{bad, good} {
-				if err := j.Keep(s, Pending{Bucket: "b", Key: s.id, Size: 4, Dirty: []Range{{0, 4}}}); err != nil {
-					t.Fatal(err)
-				}
-			}
-			j.Close()
-			_, statErr := os.Stat(bad.Name())
-			if err := damage(filepath.Join(dir, "record", bad.id), bad.Name()); err != nil || statErr != nil {
-				t.Fatal(err, statErr)
-			}
-			hadSpool := name != "no spool"
-
-			j = openJournal(t, dir)
-			ps, err := j.Pendings()
-			if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), bad.id) {
-				t.Errorf("error %v, want ErrDamaged naming %s", err, bad.id)
-			}
-			if len(ps) != 1 || ps[0].Key != good.id {
-				t.Errorf("pendings %v, want the good one", ps)
-			}
-			aside := names(t, j.damaged())
-			want := []string{bad.id}
-			if hadSpool {
-				want = append(want, bad.id+".spool")
-			}
-			if !reflect.DeepEqual(aside, want) {
-				t.Errorf("set aside %v, want %v", aside, want)
-			}
-			j.Close()
-			j = openJournal(t, dir)
-			if ps := pendings(t, j); len(ps) != 1 {
-				t.Errorf("next run: %v", ps)
-			}
-			if got := names(t, j.damaged()); !reflect.DeepEqual(got, want) {
-				t.Errorf("next run: set aside %v, want %v", got, want)
-			}
-		})
-	}
-}
-
-func edit(path string, f func([]byte) []byte) error {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, f(b), 0o600)
-}
-
-func TestRecordOfNewerVersionStays(t *testing.T) {
-	dir := t.TempDir()
-	j := openJournal(t, dir)
-	s := newSpool(t, j, "data")
-	if err := j.Keep(s, Pending{Bucket: "b", Key: "k", Size: 4, Dirty: []Range{{0, 4}}}); err != nil {
-		t.Fatal(err)
-	}
-	j.Close()
-	newer := func(b []byte) []byte { return bytes.Replace(b, []byte(`"version":1`), []byte(`"version":2`), 1) }
-	if err := edit(filepath.Join(dir, "record", s.id), newer); err != nil {
-		t.Fatal(err)
-	}
-	j = openJournal(t, dir)
-	ps, err := j.Pendings()
-	if len(ps) != 0 || !errors.Is(err, ErrNewer) {
-		t.Errorf("pendings %v, error %v", ps, err)
-	}
-	if len(names(t, j.records())) != 1 || len(names(t, j.spools())) != 1 {
-		t.Error("record or spool is gone")
-	}
-}
-
 func TestKeepRefusesNonsense(t *testing.T) {
 	j := openJournal(t, t.TempDir())
 	s := newSpool(t, j, "0123")
@@ -295,20 +245,23 @@ func TestKeepRefusesNonsense(t *testing.T) {
 			t.Errorf("%s: kept", name)
 		}
 	}
-	if got := names(t, j.records()); len(got) != 0 {
-		t.Errorf("records %v", got)
+	if st := j.Stats(); st.Entries != 0 || st.Records != 0 {
+		t.Errorf("%+v", st)
 	}
 }
 
 func TestKeepReturnsTheDisksErrorAndLeavesNothing(t *testing.T) {
 	j := openJournal(t, t.TempDir())
 	s := newSpool(t, j, "0123")
-	if err := os.RemoveAll(j.records()); err != nil {
+	if err := os.RemoveAll(j.log.dir); err != nil {
 		t.Fatal(err)
 	}
 	p := Pending{Bucket: "b", Key: "k", Size: 4, Dirty: []Range{{0, 4}}}
 	if err := j.Keep(s, p); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
+	}
+	if st := j.Stats(); st.Records != 0 {
+		t.Errorf("%+v", st)
 	}
 }
 
@@ -322,13 +275,19 @@ func TestFullDisk(t *testing.T) {
 		}
 		return
 	}
-	j := openJournal(t, t.TempDir())
+	j, err := OpenWith(Options{Dir: t.TempDir(), MemoryBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newSpool(t, j, "0123")
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 4096, Max: 4096}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.WriteAt(make([]byte, 8192), 0); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("write: %v", err)
+	}
+	if got := content(t, s); got != string(make([]byte, 4096)) { // what was written of it, with its checks
+		t.Errorf("%d bytes after the failed write", len(got))
 	}
 	if err := s.Truncate(1 << 20); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("truncate: %v", err)
@@ -337,15 +296,18 @@ func TestFullDisk(t *testing.T) {
 	if err := j.Keep(s, p); !errors.Is(err, syscall.EFBIG) {
 		t.Errorf("keep: %v", err)
 	}
-	if got := names(t, j.records()); len(got) != 0 {
-		t.Errorf("records %v", got)
+	if st := j.Stats(); st.Records != 0 {
+		t.Errorf("%+v", st)
+	}
+	if err := j.Close(); err != nil {
+		t.Error(err)
 	}
 }
 
 func TestSecondOpenSaysWhoHasIt(t *testing.T) {
 	dir := t.TempDir()
 	j := openJournal(t, dir)
-	spool := newSpool(t, j, "in use")
+	spool := newSpool(t, j, big("in use"))
 	_, err := Open(dir)
 	if !errors.Is(err, ErrLocked) || !strings.Contains(err.Error(), "pid "+strconv.Itoa(os.Getpid())) {
 		t.Fatalf("second open: %v", err)
@@ -405,16 +367,17 @@ func TestLinksAreNotFollowed(t *testing.T) {
 
 func TestPunchHole(t *testing.T) {
 	j := openJournal(t, t.TempDir())
-	for name, punch := range map[string]func(*Spool, int64, int64) error{
-		"fallocate": (*Spool).PunchHole, "zeros": (*Spool).zero,
-	} {
+	for name, c := range map[string]struct {
+		punch func(*os.File, int64, int64) error
+		size  int
+	}{"memory": {nil, 200 << 10}, "fallocate": {punch, 300 << 10}, "zeros": {zero, 300 << 10}} {
 		s := newSpool(t, j, "")
-		content := bytes.Repeat([]byte{7}, 200<<10)
+		content := bytes.Repeat([]byte{7}, c.size)
 		if _, err := s.WriteAt(content, 0); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range []Range{{5, 100 << 10}, {150 << 10, 1 << 30}, {9 << 30, 5}, {0, 0}} {
-			if err := punch(s, r.Off, r.Len); err != nil {
+			if err := s.makeHole(r.Off, r.Len, c.punch); err != nil {
 				t.Fatalf("%s %v: %v", name, r, err)
 			}
 			if r.Off < int64(len(content)) {
@@ -462,7 +425,7 @@ func TestAfterCloseAndDiscard(t *testing.T) {
 	if err := j.Keep(s, Pending{Bucket: "b", Key: "k"}); !errors.Is(err, os.ErrClosed) {
 		t.Errorf("keep: %v", err)
 	}
-	open := newSpool(t, j, "x")
+	open := newSpool(t, j, big("x"))
 	for range 2 {
 		if err := j.Close(); err != nil {
 			t.Fatal(err)

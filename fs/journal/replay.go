@@ -1,141 +1,306 @@
 package journal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
+	"strconv"
+
+	"golang.org/x/sys/unix"
 )
 
-// ErrDamaged: a record of an earlier run, or its spool, could not be read. Both were moved to the directory "damaged".
-var ErrDamaged = errors.New("damaged journal record")
+// ErrDamaged: something in the journal could not be read, or is not what was written. What Open finds damaged it copies
+// or moves to the directory "damaged".
+var ErrDamaged = errors.New("damaged journal")
 
-// ErrNewer: a record was written by a later version of the program. It and its spool are left as they are.
+// ErrNewer: a part of the journal was written by a later version of the program. It is left as it is.
 var ErrNewer = errors.New("journal record of a newer version")
 
-// Recovered is what an earlier run kept: bytes that the store does not have.
-type Recovered struct {
-	Pending
-	j  *Journal
-	id string
+// replay reads what is alive. It goes over the log twice: first to find its entries and how far it was durable, then to
+// apply them, so that no more than one segment is in memory.
+//
+// The log ends quietly at the first unreadable place that was never durable: a power cut tore it there, and nothing
+// behind it was promised to anybody. An unreadable place that was durable is damage; all that is readable is used.
+type replay struct {
+	l       *ledger
+	segs    []*scanned
+	durable uint64
+	newer   bool
+	reports []error
+	last    uint64 // number of the last file, readable or not
 }
 
-// Open opens the kept bytes. Discard on the spool does what Drop does.
-func (r Recovered) Open() (*Spool, error) { return r.j.openSpool(r.id) }
-
-// Drop forgets the kept bytes, because they are stored now: the record goes first, then the spool. It may be called
-// again, and while the spool is open.
-func (r Recovered) Drop() error { return r.j.drop(r.id) }
-
-// Name is the spool's path, for messages.
-func (r Recovered) Name() string { return filepath.Join(r.j.spools(), r.id) }
-
-// Pendings are what earlier runs kept, as Open found it, oldest first. The error tells of records that could not be read
-// (ErrDamaged, ErrNewer, or the disk's error, joined); the list holds all others and is good beside an error too.
-func (j *Journal) Pendings() ([]Recovered, error) {
-	return append([]Recovered(nil), j.recovered...), errors.Join(j.reports...)
+type scanned struct {
+	*segment
+	found   []frame
+	size    int64
+	damaged []span // unreadable, and was durable
+	used    bool
 }
 
-// replay reads the records and removes the spools that belong to none.
-func (j *Journal) replay() error {
-	entries, err := os.ReadDir(j.records())
-	if err != nil {
-		return err
+// span is a run of positions.
+type span struct{ from, to uint64 }
+
+// load opens the log.
+func (l *ledger) load(damaged string) (*replay, error) {
+	r := &replay{l: l}
+	if err := r.open(damaged); err != nil {
+		return nil, err
 	}
-	belongs := make(map[string]bool) // spools that must stay where they are
-	for _, e := range entries {
-		id := e.Name()
-		if strings.HasSuffix(id, tempSuffix) {
-			if err := removeFile(filepath.Join(j.records(), id)); err != nil {
-				return err
-			}
-			continue
+	pos := uint64(0)
+	for i, s := range r.segs {
+		if i == 0 {
+			pos = s.h.base
 		}
-		stays, err := j.readRecord(id)
-		if err != nil {
-			return err
+		var whole bool
+		if pos, whole = r.judge(i, pos); !whole {
+			break
 		}
-		belongs[id] = stays
 	}
-	slices.SortStableFunc(j.recovered, func(a, b Recovered) int { return a.Time.Compare(b.Time) })
-	return j.removeOrphans(belongs)
+	for _, s := range r.segs {
+		if err := r.apply(s); err != nil {
+			return nil, err
+		}
+	}
+	return r, r.finish(pos, damaged)
 }
 
-// readRecord takes one record into recovered or reports; its error is for a disk that does not let a damaged one be moved.
-func (j *Journal) readRecord(id string) (stays bool, err error) {
-	p, err := j.load(id)
-	switch {
-	case err == nil:
-		j.recovered = append(j.recovered, Recovered{Pending: p, j: j, id: id})
-		return true, nil
-	case !errors.Is(err, ErrDamaged): // newer, or unreadable today: another day may be better
-		j.reports = append(j.reports, fmt.Errorf("journal record %s: %w", filepath.Join(j.records(), id), err))
-		return true, nil
-	}
-	if moveErr := j.setAside(id); moveErr != nil {
-		return true, errors.Join(err, moveErr)
-	}
-	j.reports = append(j.reports, fmt.Errorf("%w; moved to %s", err, filepath.Join(j.damaged(), id)))
-	return false, nil
-}
-
-// load reads a record and checks that its spool holds what it says.
-func (j *Journal) load(id string) (Pending, error) {
-	b, err := os.ReadFile(filepath.Join(j.records(), id))
-	if err != nil {
-		return Pending{}, err
-	}
-	p, err := decode(b)
-	if errors.Is(err, ErrNewer) {
-		return Pending{}, err
-	}
-	if err != nil {
-		return Pending{}, fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	fi, err := os.Lstat(filepath.Join(j.spools(), id))
-	if errors.Is(err, os.ErrNotExist) {
-		return Pending{}, fmt.Errorf("%w: %s/%s without its spool", ErrDamaged, p.Bucket, p.Key)
-	}
-	if err != nil {
-		return Pending{}, err
-	}
-	if !fi.Mode().IsRegular() || fi.Size() < p.dirtyEnd() {
-		return Pending{}, fmt.Errorf("%w: the spool of %s/%s is %v of %d bytes, dirty bytes end at %d", ErrDamaged,
-			p.Bucket, p.Key, fi.Mode(), fi.Size(), p.dirtyEnd())
-	}
-	return p, nil
-}
-
-// setAside moves a record and its spool to damaged/: the spool first, for a record without it is found again by the
-// next Open, while a spool without a record would be removed.
-func (j *Journal) setAside(id string) error {
-	err := os.Rename(filepath.Join(j.spools(), id), filepath.Join(j.damaged(), id+".spool"))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := syncDir(j.damaged()); err != nil {
-		return err
-	}
-	if err := os.Rename(filepath.Join(j.records(), id), filepath.Join(j.damaged(), id)); err != nil {
-		return err
-	}
-	return errors.Join(syncDir(j.damaged()), syncDir(j.records()))
-}
-
-func (j *Journal) removeOrphans(belongs map[string]bool) error {
-	entries, err := os.ReadDir(j.spools())
+// open scans all segments.
+func (r *replay) open(damaged string) error {
+	entries, err := os.ReadDir(r.l.dir)
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if belongs[e.Name()] {
+		number, err := strconv.ParseUint(e.Name(), 16, 64)
+		if err != nil || e.Name() != segmentName(number) {
 			continue
 		}
-		if err := removeFile(filepath.Join(j.spools(), e.Name())); err != nil {
+		r.last = max(r.last, number)
+		if err := r.openSegment(filepath.Join(r.l.dir, e.Name()), filepath.Join(damaged, e.Name())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *replay) openSegment(path, aside string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	b, err := readAll(f)
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	h, err := decodeHeader(b)
+	switch {
+	case err == nil:
+		s := &scanned{segment: &segment{f: f, h: h, end: headerBytes}, found: scan(b, h), size: int64(len(b))}
+		r.durable = max(r.durable, h.durable)
+		for _, e := range s.found {
+			r.durable = max(r.durable, e.durable)
+		}
+		r.segs = append(r.segs, s)
+		return nil
+	case errors.Is(err, errBlank) && isZero(b):
+		return errors.Join(f.Close(), removeFile(path))
+	case errors.Is(err, ErrNewer):
+		r.newer = true
+		r.reports = append(r.reports, fmt.Errorf("%s: %w", path, err))
+		return f.Close()
+	}
+	if errors.Is(err, errBlank) {
+		err = fmt.Errorf("%w: no header", ErrDamaged)
+	}
+	if err := errors.Join(f.Close(), os.Rename(path, aside)); err != nil {
+		return err
+	}
+	r.reports = append(r.reports, fmt.Errorf("%w; moved to %s", err, aside))
+	return nil
+}
+
+func readAll(f *os.File) ([]byte, error) {
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, fi.Size())
+	n, err := f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return b[:n], err
+}
+
+// judge goes over segment i, which should begin at pos, and says where it ends; whole false: the log ends there.
+func (r *replay) judge(i int, pos uint64) (end uint64, whole bool) {
+	s := r.segs[i]
+	// A hole before it is the end of the one before.
+	if !r.passable(r.segs[max(0, i-1)], span{pos, s.h.base}, i) {
+		return pos, false
+	}
+	s.used = true
+	pos = s.h.base
+	for k, e := range s.found {
+		if i+1 < len(r.segs) && e.pos >= r.segs[i+1].h.base { // left of a write that failed
+			s.found = s.found[:k]
+			break
+		}
+		next := e.pos + uint64(entryBytes(e.n))
+		from := pos
+		if e.readable {
+			next = e.pos
+		}
+		if !r.passable(s, span{from, next}, i) {
+			s.found = s.found[:k]
+			return pos, false
+		}
+		pos = e.pos + uint64(entryBytes(e.n))
+		s.end = e.off + entryBytes(e.n)
+	}
+	if i+1 < len(r.segs) {
+		// What the next one's base leaves open is checked there; behind it nothing was ever written.
+		return pos, true
+	}
+	if pos < r.durable { // cut off
+		s.damaged = append(s.damaged, span{pos, r.durable})
+		pos = r.durable
+	}
+	return pos, true
+}
+
+// passable says whether the log goes on behind a place without readable entries, and notes it when it is damage.
+func (r *replay) passable(s *scanned, gap span, i int) bool {
+	if gap.from >= gap.to {
+		return true
+	}
+	for _, later := range r.segs[i:] {
+		if later.h.suspect <= gap.from && gap.to <= later.h.base {
+			return true // could not be synced then, and is in the later one
+		}
+	}
+	if gap.from >= r.durable {
+		return false
+	}
+	s.damaged = append(s.damaged, gap)
+	return true
+}
+
+// apply takes the entries of a segment.
+func (r *replay) apply(s *scanned) error {
+	if !s.used {
+		return nil
+	}
+	b, err := readAll(s.f)
+	if err != nil {
+		return err
+	}
+	r.l.mu.Lock()
+	defer r.l.mu.Unlock()
+	for _, f := range s.found {
+		if !f.readable {
+			continue
+		}
+		body := b[f.off+frameBytes : f.off+frameBytes+f.n]
+		e, err := decodeEntry(body)
+		if err != nil {
+			s.damaged = append(s.damaged, span{f.pos, f.pos + uint64(entryBytes(f.n))})
+			continue
+		}
+		r.l.applyLocked(e, place{s.segment, f.off, f.n})
+	}
+	return nil
+}
+
+// finish hands the segments over and puts copies of damaged ones aside.
+func (r *replay) finish(end uint64, damaged string) error {
+	l := r.l
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mu.number, l.mu.end, l.mu.need, l.mu.durable = r.last, end, end, min(r.durable, end)
+	for _, s := range r.segs {
+		path := s.f.Name()
+		if !s.used { // begins behind the tear
+			if err := errors.Join(s.f.Close(), removeFile(path)); err != nil {
+				return err
+			}
+			continue
+		}
+		s.settled, s.alloc = end, s.end
+		l.mu.segs = append(l.mu.segs, s.segment)
+		if len(s.damaged) > 0 {
+			r.setAside(s, filepath.Join(damaged, filepath.Base(path)))
+		} else if s.size > s.end && s.f.Truncate(s.end) != nil {
+			s.size = s.end // no more than space is lost
+		}
+		if s.endPos() > l.mu.durable {
+			l.dirtyLocked(s.segment)
+		}
+	}
+	l.mu.dirtied = true
+	wake(l.kick)
+	return nil
+}
+
+// setAside copies a damaged segment for a person to look at.
+func (r *replay) setAside(s *scanned, aside string) {
+	err := copyFile(s.f, aside)
+	s.pinned = err != nil
+	n := uint64(0)
+	for _, d := range s.damaged {
+		n += d.to - d.from
+	}
+	r.reports = append(r.reports, errors.Join(fmt.Errorf("%w: %d bytes of %s from position %d on cannot be read; a copy is in %s",
+		ErrDamaged, n, s.f.Name(), s.damaged[0].from-min(s.damaged[0].from, s.h.base)+headerBytes, aside), err))
+}
+
+func copyFile(f *os.File, to string) error {
+	b, err := readAll(f)
+	if err != nil {
+		return err
+	}
+	if old, err := os.ReadFile(to); err == nil && bytes.Equal(old, b) {
+		return nil
+	}
+	if err := writeSynced(to, b); err != nil {
+		return errors.Join(err, removeFile(to))
+	}
+	return syncDir(filepath.Dir(to))
+}
+
+// mend carries what is alive out of damaged segments, so that they are reported once only.
+func (l *ledger) mend(r *replay) error {
+	last := -1
+	for i, s := range r.segs {
+		if len(s.damaged) > 0 && s.used {
+			last = i
+		}
+	}
+	for i := 0; i <= last; i++ {
+		if r.segs[i].pinned {
+			return nil
+		}
+		if err := l.empty(r.segs[i].segment); err != nil {
+			return err
+		}
+	}
+	if last < 0 {
+		return nil
+	}
+	return l.trim()
+}
+
+func writeSynced(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(b); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	return errors.Join(f.Sync(), f.Close())
 }

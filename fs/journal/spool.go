@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,43 +16,111 @@ import (
 // Spool is a sparse local file for the bytes of one file being written, at their own offsets. Its owner calls Discard
 // when the bytes are stored or not wanted any more, or Close to leave what was kept to the next run. Reads and writes may
 // run at once; after Discard or Close they give os.ErrClosed.
+//
+//	resting --read, write--> in memory --large, or memory is full--> file
+//	   '----------------- no memory free ---------------------------^
+//
+// Bytes are in memory while they are small; mu guards them. Resting ones are in the log alone: a small spool of an earlier
+// run, until somebody wants it. In a file (spoolfile.go) mu is not held while the disk works: who reads or writes has the
+// blocks for himself or shares them with readers (spans). While it moves to its file the bytes in memory stay as they are,
+// readable, and writers wait.
 type Spool struct {
 	j  *Journal
 	id string
-	f  *os.File
+
+	changed *sync.Cond // of mu: moving, spans or closed
 
 	mu struct {
 		sync.Mutex
-		kept bool // there is a record, or may be one
+		closed  bool
+		kept    bool   // there is a record, or may be one
+		settled bool   // nothing has changed since Keep
+		unkept  uint64 // position behind the drop of its record, by Unkeep
+		// The record has checks of the file's first bytes, so many: they must go before these change. What is written
+		// behind them the next run cuts off.
+		bound int64
+
+		size    int64
+		data    []byte // in memory: from offset 0; behind it is a hole
+		resting bool
+		moving  bool
+
+		f     *os.File
+		named bool // the file's name is durable
+		sums  *sums
+		spans []*blockSpan
 	}
 }
 
 // NewSpool makes an empty spool.
 func (j *Journal) NewSpool() (*Spool, error) {
-	id := strings.ToLower(rand.Text())
-	f, err := os.OpenFile(filepath.Join(j.spools(), id), os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("new spool: %w", err)
+	s := j.spool(strings.ToLower(rand.Text()))
+	if j.o.MemoryBytes < 0 {
+		if err := s.toFile(); err != nil {
+			return nil, fmt.Errorf("new spool: %w", err)
+		}
 	}
-	s := &Spool{j: j, id: id, f: f}
 	if !j.opened(s) {
-		return nil, errors.Join(fmt.Errorf("new spool: %w", os.ErrClosed), f.Close(), removeFile(f.Name()))
+		return nil, errors.Join(fmt.Errorf("new spool: %w", os.ErrClosed), s.Discard())
 	}
 	return s, nil
 }
 
+func (j *Journal) spool(id string) *Spool {
+	s := &Spool{j: j, id: id}
+	s.changed = sync.NewCond(&s.mu)
+	return s
+}
+
 // openSpool opens the spool of a record.
 func (j *Journal) openSpool(id string) (*Spool, error) {
-	f, err := os.OpenFile(filepath.Join(j.spools(), id), os.O_RDWR|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, fmt.Errorf("open spool: %w", err)
-	}
-	s := &Spool{j: j, id: id, f: f}
+	s := j.spool(id)
 	s.mu.kept = true
+	r, inLog := j.log.record(id)
+	var err error
+	switch {
+	case inLog && r.inline:
+		s.mu.resting, s.mu.settled, s.mu.size = true, true, r.size
+	case inLog || j.old.has(id):
+		err = s.openFile(inLog)
+	default:
+		err = os.ErrNotExist
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open spool %s: %w", id, err)
+	}
 	if !j.opened(s) {
-		return nil, errors.Join(fmt.Errorf("open spool: %w", os.ErrClosed), f.Close())
+		return nil, errors.Join(fmt.Errorf("open spool: %w", os.ErrClosed), s.Close())
 	}
 	return s, nil
+}
+
+// openFile opens the spool's file, with the checks that the log has of it.
+func (s *Spool) openFile(inLog bool) error {
+	checks := newSums(true)
+	s.mu.settled = !inLog
+	if inLog {
+		e, err := s.j.log.readKeep(s.id)
+		if err != nil {
+			return err
+		}
+		if e.checks != nil {
+			if checks, err = decodeSums(e.checks); err != nil {
+				return err
+			}
+			s.mu.bound, s.mu.settled = e.size, true
+		}
+	}
+	f, err := os.OpenFile(s.Name(), os.O_RDWR|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	fi, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.mu.f, s.mu.size, s.mu.sums, s.mu.named = f, fi.Size(), checks, true
+	return nil
 }
 
 // opened registers a spool for Close; false when the journal is closed.
@@ -71,95 +140,367 @@ func (j *Journal) forget(s *Spool) {
 	delete(j.mu.open, s)
 }
 
-// Name is the spool's path, for messages.
-func (s *Spool) Name() string { return s.f.Name() }
+// reserve takes memory for a spool; false when there is none free.
+func (j *Journal) reserve(bytes int64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.mu.memory+bytes > j.o.MemoryBytes {
+		return false
+	}
+	j.mu.memory += bytes
+	return true
+}
 
-// ReadAt reads as io.ReaderAt does: holes are zeros, io.EOF stands at the spool's end.
-func (s *Spool) ReadAt(p []byte, off int64) (int, error) { return s.f.ReadAt(p, off) }
+func (j *Journal) release(bytes int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.mu.memory -= bytes
+}
+
+// Name is what messages call it: the path of its file, whether there is one yet or not.
+func (s *Spool) Name() string { return filepath.Join(s.j.spools(), s.id) }
+
+// ReadAt reads as io.ReaderAt does: holes are zeros, io.EOF stands at the spool's end. What comes from a file is what was
+// written, or the error is ErrDamaged.
+func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, &os.PathError{Op: "read", Path: s.Name(), Err: unix.EINVAL}
+	}
+	place, n, err := s.readMemory(p, off)
+	switch place {
+	case inFile:
+		return s.readFile(p, off)
+	case inLog:
+		return s.readLog(p, off)
+	}
+	return n, err
+}
+
+// whereabouts of a spool's bytes.
+type whereabouts int
+
+const (
+	inMemory whereabouts = iota
+	inLog
+	inFile
+)
+
+func (s *Spool) whereLocked() whereabouts {
+	switch {
+	case s.mu.f != nil:
+		return inFile
+	case s.mu.resting:
+		return inLog
+	}
+	return inMemory
+}
+
+func (s *Spool) readMemory(p []byte, off int64) (where whereabouts, n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return inMemory, 0, s.closedError("read")
+	}
+	if where = s.whereLocked(); where != inMemory {
+		return where, 0, nil
+	}
+	n, err = readBytes(p, off, s.mu.data, s.mu.size)
+	return inMemory, n, err
+}
+
+func (s *Spool) closedError(op string) error {
+	return &os.PathError{Op: op, Path: s.Name(), Err: os.ErrClosed}
+}
+
+// readBytes reads from data, then zeros up to size.
+func readBytes(p []byte, off int64, data []byte, size int64) (n int, err error) {
+	if off >= size {
+		if len(p) == 0 {
+			return 0, nil
+		}
+		return 0, io.EOF
+	}
+	if int64(len(p)) > size-off {
+		p, err = p[:size-off], io.EOF
+	}
+	clear(p)
+	if off < int64(len(data)) {
+		copy(p, data[off:])
+	}
+	return len(p), err
+}
+
+// readLog reads bytes that are in the log alone, and has them in memory from now on if there is room.
+func (s *Spool) readLog(p []byte, off int64) (int, error) {
+	loaded, e, err := s.load()
+	if err != nil {
+		return 0, err
+	}
+	if loaded {
+		return s.ReadAt(p, off)
+	}
+	return readBytes(p, off, e.data, e.size)
+}
+
+// load takes resting bytes into memory; loaded false: there is no room, the bytes are in e.
+func (s *Spool) load() (loaded bool, e entry, err error) {
+	e, err = s.j.log.readKeep(s.id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return false, e, s.closedError("read")
+	}
+	if !s.mu.resting {
+		return true, e, nil
+	}
+	if err != nil || s.mu.moving || !s.j.reserve(int64(cap(e.data))) {
+		return false, e, err
+	}
+	s.mu.data, s.mu.resting = e.data, false
+	return true, e, nil
+}
 
 // WriteAt writes as io.WriterAt does, making the spool longer where needed.
-func (s *Spool) WriteAt(p []byte, off int64) (int, error) { return s.f.WriteAt(p, off) }
+func (s *Spool) WriteAt(p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, &os.PathError{Op: "write", Path: s.Name(), Err: unix.EINVAL}
+	}
+	if len(p) == 0 {
+		return 0, nil
+	}
+	inFile, err := s.changeMemory("write", func() bool { return s.writeMemoryLocked(p, off) })
+	switch {
+	case err != nil:
+		return 0, err
+	case inFile:
+		return s.writeFile(p, off)
+	}
+	return len(p), nil
+}
+
+// changeMemory changes the bytes in memory; file: they are in the file, where change has no place. change says false
+// where memory is not enough.
+func (s *Spool) changeMemory(op string, change func() bool) (file bool, err error) {
+	for {
+		where, done, err := s.tryChange(op, change)
+		switch {
+		case err != nil || done:
+			return false, err
+		case where == inFile:
+			return true, nil
+		case where == inLog:
+			if loaded, _, err := s.load(); err != nil {
+				return false, err
+			} else if loaded {
+				continue
+			}
+		}
+		if err := s.toFile(); err != nil {
+			return false, err
+		}
+	}
+}
+
+func (s *Spool) tryChange(op string, change func() bool) (where whereabouts, done bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.mu.moving {
+		s.changed.Wait()
+	}
+	if s.mu.closed {
+		return 0, false, s.closedError(op)
+	}
+	if where = s.whereLocked(); where != inMemory || !change() {
+		return where, false, nil
+	}
+	s.mu.settled = false
+	return where, true, nil
+}
+
+func (s *Spool) writeMemoryLocked(p []byte, off int64) bool {
+	if off > inlineBytes-int64(len(p)) {
+		return false
+	}
+	end := int(off) + len(p)
+	if end > cap(s.mu.data) && !s.growLocked(end) {
+		return false
+	}
+	if was := len(s.mu.data); end > was {
+		s.mu.data = s.mu.data[:end]
+		clear(s.mu.data[was:]) // what was cut off is still there
+	}
+	copy(s.mu.data[off:], p)
+	s.mu.size = max(s.mu.size, int64(end))
+	return true
+}
+
+// growLocked makes room in memory, in powers of two.
+func (s *Spool) growLocked(need int) bool {
+	room := 4 << 10
+	for room < need {
+		room *= 2
+	}
+	if !s.j.reserve(int64(room - cap(s.mu.data))) {
+		return false
+	}
+	data := make([]byte, len(s.mu.data), room)
+	copy(data, s.mu.data)
+	s.mu.data = data
+	return true
+}
 
 // Truncate cuts the spool or makes it longer by a hole.
-func (s *Spool) Truncate(size int64) error { return s.f.Truncate(size) }
+func (s *Spool) Truncate(size int64) error {
+	if size < 0 {
+		return &os.PathError{Op: "truncate", Path: s.Name(), Err: unix.EINVAL}
+	}
+	if same, err := s.hasLength(size); same || err != nil {
+		return err
+	}
+	inFile, err := s.changeMemory("truncate", func() bool {
+		s.mu.data = s.mu.data[:min(int64(len(s.mu.data)), size)]
+		s.mu.size = size
+		return true
+	})
+	if inFile {
+		return s.truncateFile(size)
+	}
+	return err
+}
 
-// Sync makes the spool's bytes durable on the local disk.
-func (s *Spool) Sync() error { return s.f.Sync() }
+func (s *Spool) hasLength(size int64) (bool, error) {
+	now, err := s.length()
+	return now == size, err
+}
+
+func (s *Spool) length() (int64, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.closed {
+		return 0, s.closedError("stat")
+	}
+	return s.mu.size, nil
+}
 
 // PunchHole makes the bytes [off, off+length) zeros and gives their disk space back where the file system can. The
 // spool's size stays.
-func (s *Spool) PunchHole(off, length int64) error {
+func (s *Spool) PunchHole(off, length int64) error { return s.makeHole(off, length, punch) }
+
+func (s *Spool) makeHole(off, length int64, inFile func(f *os.File, off, length int64) error) error {
 	if length <= 0 {
 		return nil
 	}
-	err := s.fallocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
-		return s.zero(off, length)
+	if off < 0 {
+		return &os.PathError{Op: "punch hole", Path: s.Name(), Err: unix.EINVAL}
 	}
-	if err != nil {
-		return &os.PathError{Op: "punch hole", Path: s.Name(), Err: err}
-	}
-	return nil
-}
-
-func (s *Spool) fallocate(mode uint32, off, length int64) error {
-	conn, err := s.f.SyscallConn()
-	if err != nil {
-		return err
-	}
-	var failed error
-	err = conn.Control(func(fd uintptr) {
-		failed = retryEINTR(func() error { return unix.Fallocate(int(fd), mode, off, length) })
+	file, err := s.changeMemory("punch hole", func() bool {
+		n := int64(len(s.mu.data))
+		clear(s.mu.data[min(off, n) : min(off, n)+min(length, n-min(off, n))])
+		return true
 	})
-	if err != nil { // the one reason: the file is closed
-		return os.ErrClosed
+	if file {
+		return s.punchFile(off, length, inFile)
 	}
-	return failed
+	return err
 }
 
-// zero writes zeros over the part of a range that lies in the spool, for file systems without holes.
-func (s *Spool) zero(off, length int64) error {
-	fi, err := s.f.Stat()
-	if err != nil {
+// Sync makes the spool's bytes durable on the local disk, in its file.
+func (s *Spool) Sync() error {
+	if err := s.toFile(); err != nil {
 		return err
 	}
-	zeros := make([]byte, 64<<10)
-	for end := min(off+length, fi.Size()); off < end; {
-		n, err := s.f.WriteAt(zeros[:min(int64(len(zeros)), end-off)], off)
-		if err != nil {
-			return err
+	_, err := s.syncFile()
+	return err
+}
+
+// small gives the bytes of a spool that is small enough to stand in the log.
+func (s *Spool) small() (data []byte, size int64, small bool, err error) {
+	s.mu.Lock()
+	where, closed := s.whereLocked(), s.mu.closed
+	data, size = append(data, s.mu.data...), s.mu.size
+	var end int64
+	if where == inFile {
+		if end = s.mu.sums.end(); s.mu.sums.loose {
+			end = size
 		}
-		off += int64(n)
 	}
-	return nil
+	s.mu.Unlock()
+	switch {
+	case closed:
+		return nil, 0, false, s.closedError("keep")
+	case where == inLog:
+		e, err := s.j.log.readKeep(s.id)
+		return e.data, e.size, true, err
+	case where == inMemory:
+		return data, size, true, nil
+	case end > inlineBytes:
+		return nil, size, false, nil
+	}
+	data = make([]byte, min(end, size))
+	if _, err := s.readFile(data, 0); err != nil && !errors.Is(err, io.EOF) {
+		return nil, 0, false, err
+	}
+	return data, size, true, nil
 }
 
 // Close closes the spool and leaves its file: the next run finds it if it was kept, and removes it otherwise.
 func (s *Spool) Close() error {
+	f, bytes := s.end()
 	s.j.forget(s)
-	if err := s.f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-		return err
+	s.j.release(bytes)
+	if f == nil {
+		return nil
 	}
-	return nil
+	return f.Close()
+}
+
+// end takes everything from the spool.
+func (s *Spool) end() (f *os.File, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.mu.moving {
+		s.changed.Wait()
+	}
+	s.mu.closed = true
+	f, bytes = s.mu.f, int64(cap(s.mu.data))
+	s.mu.f, s.mu.data = nil, nil
+	s.changed.Broadcast()
+	return f, bytes
 }
 
 // Discard closes the spool and deletes it: its record first, if it was kept, then the file. It may be called again.
 func (s *Spool) Discard() error {
 	err := s.Close()
-	if s.isKept() {
+	kept, unkept := s.isKept()
+	if kept {
 		return errors.Join(err, s.j.drop(s.id))
 	}
-	return errors.Join(err, removeFile(s.Name()))
+	return errors.Join(err, s.j.log.removeAfter(unkept, s.Name()))
 }
 
-func (s *Spool) isKept() bool {
+func (s *Spool) isKept() (kept bool, unkept uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.mu.kept
+	return s.mu.kept, s.mu.unkept
 }
 
 func (s *Spool) setKept() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.kept = true
+}
+
+func (s *Spool) isSettled() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.settled && !s.mu.closed
+}
+
+func (s *Spool) setSettled(e entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.settled, s.mu.bound = true, 0
+	if e.checks != nil {
+		s.mu.bound = e.size
+	}
 }

@@ -111,6 +111,9 @@ func (t *Tree) makeBucket(ctx context.Context, path string) (Entry, error) {
 	if err := checkNewBucket(path); err != nil {
 		return fail(err)
 	}
+	if err := t.drain(ctx, path); err != nil {
+		return fail(err)
+	}
 	err := t.o.Store.CreateBucket(ctx, path)
 	switch {
 	case errors.Is(err, s3client.Exists):
@@ -135,6 +138,9 @@ func (t *Tree) makeBucket(ctx context.Context, path string) (Entry, error) {
 // bucket, so these make it ErrBusy.
 func (t *Tree) removeBucket(ctx context.Context, path string) error {
 	fail := func(err error) error { return fmt.Errorf("remove bucket %s: %w", path, err) }
+	if err := t.drain(ctx, path); err != nil {
+		return fail(err)
+	}
 	e, err := t.lookup(ctx, path, manner{})
 	if err != nil {
 		return fail(err)

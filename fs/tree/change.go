@@ -100,23 +100,34 @@ func (t *Tree) Mkdir(ctx context.Context, path string, a Attr) (Entry, error) {
 	if err := t.mayMake("make directory", path); err != nil {
 		return Entry{}, err
 	}
+	give, err := t.take(ctx, path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("make directory %s: %w", path, err)
+	}
+	defer give()
 	if err := t.absent(ctx, "make directory", path); err != nil {
 		return Entry{}, err
 	}
 	e := t.newEntry(path, typeDir|a.Mode&permMask, a)
-	e, err := t.putMarker(ctx, e, nil)
+	e, err = t.putMarker(ctx, e, nil)
 	if err != nil {
 		return Entry{}, fmt.Errorf("make directory %s: %w", path, err)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.live() {
+		c.made = true
+	}
 	t.entries.Begin(path).Done()
 	t.dirLocked(path).names = 0
 	return e, nil
 }
 
-// putMarker stores a directory's marker with the entry's attributes.
+// putMarker stores a directory's marker with the entry's attributes. The caller has the path's turn.
 func (t *Tree) putMarker(ctx context.Context, e Entry, foreign *s3client.Headers) (Entry, error) {
+	if t.o.Later != nil {
+		return t.putLater(ctx, e, foreign, nil)
+	}
 	h := buildHeaders(&e, foreign)
 	key := dirKey(e.Key)
 	o, err := t.o.Store.Put(ctx, s3client.PutRequest{Bucket: e.Bucket, Key: key, Headers: h, Body: bytes.NewReader(nil)})
@@ -144,7 +155,7 @@ func (t *Tree) Mknod(ctx context.Context, path string, a Attr, rdev uint32) (Ent
 	default:
 		return Entry{}, fmt.Errorf("make node %s: %w", path, ErrInvalid)
 	}
-	return t.putSpecial(ctx, "make node", path, kind|a.Mode&permMask, a, rdev, nil)
+	return t.putSpecial(ctx, "make node", path, kind|a.Mode&permMask, a, rdev, []byte{})
 }
 
 // Symlink makes a symbolic link: an object whose body is the target and whose mode says that it is a link.
@@ -159,11 +170,22 @@ func (t *Tree) putSpecial(ctx context.Context, what, path string, mode uint32, a
 	if err := t.mayMake(what, path); err != nil {
 		return Entry{}, err
 	}
+	give, err := t.take(ctx, path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("%s %s: %w", what, path, err)
+	}
+	defer give()
 	if err := t.absent(ctx, what, path); err != nil {
 		return Entry{}, err
 	}
 	e := t.newEntry(path, mode, a)
 	e.Rdev, e.Size = rdev, int64(len(body))
+	if t.o.Later != nil {
+		if e, err = t.putLater(ctx, e, nil, body); err != nil {
+			return Entry{}, fmt.Errorf("%s %s: %w", what, path, err)
+		}
+		return e, nil
+	}
 	h := buildHeaders(&e, nil)
 	o, err := t.o.Store.Put(ctx, s3client.PutRequest{Bucket: e.Bucket, Key: e.Key, Headers: h, Body: bytes.NewReader(body), Size: e.Size})
 	if err != nil {
@@ -191,7 +213,8 @@ func (t *Tree) storedLocked(e Entry, o *s3client.Object) Entry {
 	return e
 }
 
-// Readlink is a symbolic link's target: a GET of the object unless the metadata has it.
+// Readlink is a symbolic link's target: a GET of the object unless the metadata has it, or Later has the link still to
+// put.
 func (t *Tree) Readlink(ctx context.Context, path string) (string, error) {
 	e, err := t.Lookup(ctx, path)
 	if err != nil {
@@ -201,6 +224,10 @@ func (t *Tree) Readlink(ctx context.Context, path string) (string, error) {
 		return "", fmt.Errorf("read link %s: %w", path, ErrInvalid)
 	}
 	t.mu.Lock()
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.puts() {
+		defer t.mu.Unlock()
+		return string(c.body), nil
+	}
 	r, ok := t.mu.versions.Get(e.Bucket + "/" + e.Key)
 	t.mu.Unlock()
 	if ok && r.ver.etag == e.ETag && r.attr.link != nil {
@@ -242,10 +269,23 @@ func (t *Tree) readSmall(ctx context.Context, e Entry) (string, error) {
 
 // Unlink deletes a file: one DELETE, none for what is not stored. A directory that would vanish with its last
 // file gets a marker first.
-func (t *Tree) Unlink(ctx context.Context, path string) error {
+func (t *Tree) Unlink(ctx context.Context, path string) error { return t.unlink(ctx, path, false) }
+
+// UnlinkUncertain is Unlink for a file whose upload had no answer: what is Pending here may be in the store, and Later
+// deletes that. Without Later it is Unlink, and the deletion is content's.
+func (t *Tree) UnlinkUncertain(ctx context.Context, path string) error {
+	return t.unlink(ctx, path, true)
+}
+
+func (t *Tree) unlink(ctx context.Context, path string, uncertain bool) error {
 	if t.o.ReadOnly {
 		return fmt.Errorf("unlink %s: %w", path, ErrReadOnly)
 	}
+	give, err := t.take(ctx, path)
+	if err != nil {
+		return fmt.Errorf("unlink %s: %w", path, err)
+	}
+	defer give()
 	e, err := t.lookup(ctx, path, manner{})
 	if err != nil {
 		return fmt.Errorf("unlink: %w", err)
@@ -253,24 +293,48 @@ func (t *Tree) Unlink(ctx context.Context, path string) error {
 	if e.IsDir() {
 		return fmt.Errorf("unlink %s: %w", path, ErrIsDir)
 	}
-	if e.Pending {
-		t.mu.Lock()
-		t.changeLocked(path, &change{kind: gone, it: e})
-		t.mu.Unlock()
+	switch {
+	case e.Pending && uncertain && t.o.Later != nil:
+		if err := t.deleteLater(ctx, e, version{}); err != nil {
+			return fmt.Errorf("unlink %s: %w", path, err)
+		}
+		return nil
+	case e.Pending:
+		t.unlinkPending(e)
 		return nil
 	}
 	dir, name := split(path)
 	if err := t.keepDir(ctx, dir, name); err != nil {
 		return fmt.Errorf("unlink %s: keep its directory: %w", path, err)
 	}
-	if err := t.o.Store.Delete(ctx, e.Bucket, e.Key); err != nil {
+	if err := t.deleteFile(ctx, e); err != nil {
 		t.forget(path)
 		return fmt.Errorf("unlink %s: %w", path, err)
 	}
-	t.removedEntry(e)
 	if err := t.keepDir(ctx, dir, ""); err != nil {
 		return fmt.Errorf("unlink %s: keep its directory: %w", path, err)
 	}
+	return nil
+}
+
+func (t *Tree) unlinkPending(e Entry) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.kind == pending {
+		t.vanishLocked(c)
+		return
+	}
+	t.changeLocked(e.Path, &change{kind: gone, it: e})
+}
+
+func (t *Tree) deleteFile(ctx context.Context, e Entry) error {
+	if t.o.Later != nil {
+		return t.deleteLater(ctx, e, version{e.ETag, e.Modified, e.Size})
+	}
+	if err := t.o.Store.Delete(ctx, e.Bucket, e.Key); err != nil {
+		return err
+	}
+	t.removedEntry(e)
 	return nil
 }
 
@@ -292,8 +356,16 @@ func (t *Tree) keepDir(ctx context.Context, dir, last string) error {
 	if t.space.top(dir) || !t.onlyHas(dir, last) {
 		return nil
 	}
+	give, err := t.take(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer give()
 	e := t.plainDir(dir)
-	marker, err := t.findMarker(ctx, e)
+	var marker *s3client.Object
+	if !t.markerless(dir) {
+		marker, err = t.findMarker(ctx, e)
+	}
 	if err != nil {
 		return err
 	}
@@ -307,6 +379,15 @@ func (t *Tree) keepDir(ctx context.Context, dir, last string) error {
 	e.Mtime, e.Ctime, e.Atime = now, now, now
 	_, err = t.putMarker(ctx, e, nil)
 	return err
+}
+
+// markerless says whether a directory was seen to have no marker so lately that Later may put one without a look: the
+// request would cost more than the marker.
+func (t *Tree) markerless(dir string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d, ok := t.mu.dirs.Peek(dir)
+	return t.o.Later != nil && ok && d.marker == nil && t.fresh(d.checked) && t.mu.overlay.get(dir, t.o.Now()) == nil
 }
 
 // onlyHas says whether a directory without a known marker has no name but last.
@@ -335,6 +416,11 @@ func (t *Tree) Rmdir(ctx context.Context, path string) error {
 	if t.space.top(path) {
 		return t.removeBucket(ctx, path)
 	}
+	give, err := t.take(ctx, path)
+	if err != nil {
+		return fmt.Errorf("remove directory %s: %w", path, err)
+	}
+	defer give()
 	e, err := t.lookup(ctx, path, manner{})
 	if err != nil {
 		return fmt.Errorf("remove directory: %w", err)
@@ -350,11 +436,10 @@ func (t *Tree) Rmdir(ctx context.Context, path string) error {
 	if err := t.keepDir(ctx, dir, name); err != nil {
 		return fmt.Errorf("remove directory %s: keep its directory: %w", path, err)
 	}
-	if err := t.deleteMarkers(ctx, e); err != nil {
+	if err := t.deleteMarkers(ctx, e, marker); err != nil {
 		t.forget(path)
 		return fmt.Errorf("remove directory %s: %w", path, err)
 	}
-	t.removedDir(e, marker)
 	if err := t.keepDir(ctx, dir, ""); err != nil {
 		return fmt.Errorf("remove directory %s: keep its directory: %w", path, err)
 	}
@@ -369,6 +454,9 @@ func (t *Tree) checkEmpty(ctx context.Context, e Entry) (*s3client.Object, error
 	if living {
 		return nil, ErrNotEmpty
 	}
+	if marker, empty := t.knownEmpty(e); empty {
+		return marker, nil
+	}
 	live, marker, err := t.firstLive(ctx, e.Bucket, e.Key, e.Path)
 	if err != nil {
 		return nil, err
@@ -379,8 +467,31 @@ func (t *Tree) checkEmpty(ctx context.Context, e Entry) (*s3client.Object, error
 	return marker, nil
 }
 
-// deleteMarkers deletes what makes an empty directory one: "dir/", and "dir" where that is a marker too.
-func (t *Tree) deleteMarkers(ctx context.Context, e Entry) error {
+// knownEmpty says whether a directory was seen so lately to be empty that a request is spared where Later deletes its
+// marker: what somebody has put there meanwhile is not in danger, it keeps the directory.
+func (t *Tree) knownEmpty(e Entry) (marker *s3client.Object, empty bool) {
+	if t.o.Later == nil {
+		return nil, false
+	}
+	all, ok := t.listed(e.Path)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d, known := t.mu.dirs.Peek(e.Path)
+	if !ok || len(all) > 0 || !known || d.odd || t.mu.overlay.living(e.Path) {
+		return nil, false
+	}
+	if d.marker != nil {
+		marker = &s3client.Object{Bucket: e.Bucket, Key: dirKey(e.Key), ETag: d.marker.etag, Modified: d.marker.modified, Size: d.marker.size}
+	}
+	return marker, true
+}
+
+// deleteMarkers deletes what makes an empty directory one: "dir/", and "dir" where that is a marker too. marker is the
+// one last seen, if any.
+func (t *Tree) deleteMarkers(ctx context.Context, e Entry, marker *s3client.Object) error {
+	if t.o.Later != nil {
+		return t.deleteLater(ctx, e, t.markerVersion(e.Path, marker))
+	}
 	if err := t.o.Store.Delete(ctx, e.Bucket, dirKey(e.Key)); err != nil {
 		return err
 	}
@@ -388,20 +499,30 @@ func (t *Tree) deleteMarkers(ctx context.Context, e Entry) error {
 	d, ok := t.mu.dirs.Peek(e.Path)
 	slashless := ok && d.slashless
 	t.mu.Unlock()
-	if !slashless {
-		return nil
+	if slashless {
+		if err := t.o.Store.Delete(ctx, e.Bucket, e.Key); err != nil {
+			return err
+		}
 	}
-	return t.o.Store.Delete(ctx, e.Bucket, e.Key)
+	t.removedDir(e, t.markerVersion(e.Path, marker))
+	return nil
 }
 
-// removedDir records that a directory is gone. marker is the one last seen, if any.
-func (t *Tree) removedDir(e Entry, marker *s3client.Object) {
+// markerVersion is the later version of a directory's marker: the one last seen, or the one put here.
+func (t *Tree) markerVersion(path string, marker *s3client.Object) version {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ver := versionOf(marker)
-	if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.kind == put && c.ver.modified.After(ver.modified) {
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.kind == put && c.ver.modified.After(ver.modified) {
 		ver = c.ver
 	}
+	return ver
+}
+
+// removedDir records that a directory is gone, whose marker was that version.
+func (t *Tree) removedDir(e Entry, ver version) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.mu.versions.Remove(e.Bucket + "/" + dirKey(e.Key))
 	t.entries.Forget(e.Path)
 	t.mu.dirs.Remove(e.Path)

@@ -79,7 +79,12 @@ func (t *Tree) completeFile(ctx context.Context, e Entry, m manner) (Entry, erro
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if errors.Is(err, s3client.NotFound) { // a listing showed it: deleted since
-		if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.kind == put && c.ver.etag == e.ETag && c.at.Before(asked) {
+		switch c := t.mu.overlay.get(e.Path, t.o.Now()); {
+		case c != nil && c.pinned() && c.live(): // what is here is the name's
+			c.it.Full, c.known = true, true
+			t.showLocked(c)
+			return c.it, nil
+		case c != nil && c.kind == put && c.ver.etag == e.ETag && c.at.Before(asked):
 			t.mu.overlay.drop(e.Path)
 		}
 		t.recordAskedLocked(e.Path, Entry{}, false)

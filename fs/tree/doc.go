@@ -2,12 +2,14 @@
 // names costs the store. It knows neither FUSE nor minio nor the bytes of open files.
 //
 // Called by fs. Calls s3client.Store (requests), cache.Entries (what listings and HEADs said) and the Copy func that fs
-// takes from fs/upload. content's Stored callback arrives here through fs.
+// takes from fs/upload. content's Stored callback arrives here through fs. With Options.Later small changes go there
+// instead of the store, and what became of them arrives at Settled.
 //
 // What is where: key.go (name and key), attributes.go (headers and attributes) and laterBound are pure; overlay.go holds
 // the changes made here against listings that lag; known.go and following.go answer without a request; lookup.go,
 // verify.go, complete.go, list.go and bucket.go ask; learn.go takes what GETs said; change.go, setattr.go, headers.go,
-// rename.go, renamedir.go and copymany.go change; flight.go shares requests; away.go knows whether the store answers.
+// rename.go, renamedir.go and copymany.go change; later.go hands changes to Later, settled.go takes what became of them,
+// recovered.go what an earlier run left; flight.go shares requests; away.go knows whether the store answers.
 //
 // A path is known by, in this order: a change made here that is not stored yet; a change made here that a listing or
 // HEAD bore out less than the TTL ago; what a listing or HEAD said less than the TTL ago; a complete listing of its
@@ -19,13 +21,23 @@
 // marker "dir/"). Create is none, Mkdir one PUT, Unlink one DELETE, a renamed file one copy and one DELETE, a
 // changed attribute one copy.
 //
+// With Later a change costs no request here. The overlay pins it until Later has settled it: no listing is asked about it,
+// nothing drops it, and it answers for its name whatever the TTL, as does what is known of a directory that was made and is
+// not settled. Settled makes it a change of that moment, so that listings are outweighed from when the store really had it;
+// what Later gives up is forgotten, and the next look asks the store. A path may wait for two keys, "path" and "path/"; it
+// is pinned until both are settled. Content that is changed on top of what waits lies above it: given up before it is
+// stored (Discard, Unlink), it uncovers what waits. Renames of stored objects, and buckets, have Later carry out what waits
+// under both names first.
+//
 // While the store does not answer, a Lookup or List is answered by what was known before the TTL went by (away.go), but
 // never who is about to change something, and never with "no such file" where nothing was known.
 //
 // The TTL may be a hundred years. A change made here that listings have contradicted is forgotten with the overlay's
 // entry, and a version that a GET did not find (Outdated) at once, so that no doubt outlives them.
 //
-// Locks: Tree.mu guards the overlay and the small memories; cache.Entries' own lock is taken below it. Neither is held
+// Locks: a path's turn (later.go) orders the changes of a path on their way to Later, from the look at what it is to the
+// record of what was accepted. It is held across Later's calls and across requests; who has one takes at most that of a
+// directory above, and it comes before every other lock. Settled takes none. Tree.mu guards the overlay and the small memories; cache.Entries' own lock is taken below it. Neither is held
 // across a request. flights.mu is taken with none of these, absence.mu below it or alone. Goroutines are those of
 // flights, which Close waits for, cancelling those nobody waits for, and a listing's fetch of the next page, which the
 // listing waits for.

@@ -67,6 +67,12 @@ type Options struct {
 	// whoever carried out the GET has told it to Learn. The store's Head is asked when that did not happen, and after
 	// s3client.Changed.
 	Attributes func(ctx context.Context, e Entry) (s3client.Object, error)
+	// Later takes small changes of names instead of the store: Mkdir, Symlink, Unlink and the like then return when it
+	// has accepted them. Nil: when the store has acknowledged them.
+	Later Later
+	// Drain, where Later is nil, carries out what an earlier run left for the keys under a prefix (RecoveredChange), before
+	// a change of such a name goes to the store. Nil: an earlier run left nothing.
+	Drain func(ctx context.Context, bucket, prefix string) error
 	// StaleAfter is how long a Lookup or List waits for the store when it could answer from what was known longer than
 	// the TTL ago; default three seconds; negative: for as long as it takes, and such answers are never given.
 	StaleAfter time.Duration
@@ -104,6 +110,14 @@ type Entry struct {
 // IsDir says whether the entry is a directory.
 func (e *Entry) IsDir() bool { return e.Mode&typeMask == typeDir }
 
+// objectKey is the key of the object that carries the entry's attributes.
+func (e *Entry) objectKey() string {
+	if e.IsDir() {
+		return dirKey(e.Key)
+	}
+	return e.Key
+}
+
 // State is what Known knows.
 type State int
 
@@ -132,6 +146,8 @@ type Stats struct {
 	// Entries, Attributes: names, and versions with attributes, remembered. Changes: in the overlay; Pending of these
 	// are not stored yet.
 	Entries, Attributes, Changes, Pending int
+	// Unsettled of the changes are accepted by Later and not in the store.
+	Unsettled int
 	// HiddenNames are keys that cannot be file names; Shadowed are objects hidden by a directory of the same name.
 	HiddenNames, Shadowed int
 }

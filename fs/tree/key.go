@@ -167,6 +167,9 @@ func dirKey(key string) string {
 	return key + "/"
 }
 
+// isMarker says whether a key is a directory's marker.
+func isMarker(key string) bool { return strings.HasSuffix(key, "/") }
+
 // laterBound answers for a listing that has come to the key last, in key order: every name smaller than the result is
 // final, no later page can bring it.
 //

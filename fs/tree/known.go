@@ -44,7 +44,7 @@ func (t *Tree) recordedLocked(path string) (e Entry, state State, since time.Tim
 		if e, found, _ := t.changedLocked(path, c, true); found {
 			return e, Found, c.checked, !c.pinned()
 		}
-		return Entry{}, Absent, c.checked, true
+		return Entry{}, Absent, c.checked, !c.pinned()
 	}
 	if e, seen, ok := t.entries.Get(dir, name); ok {
 		e.Seen = seen
@@ -60,5 +60,11 @@ func (t *Tree) recordedLocked(path string) (e Entry, state State, since time.Tim
 	case t.mu.overlay.living(path):
 		return t.dirEntryLocked(path), Found, seen, true
 	}
-	return Entry{}, Absent, seen, true
+	return Entry{}, Absent, seen, !t.newHereLocked(dir)
+}
+
+// newHereLocked says whether a directory was made here and is not in the store yet: what is in it is known as long.
+func (t *Tree) newHereLocked(dir string) bool {
+	c := t.mu.overlay.get(dir, t.o.Now())
+	return c != nil && c.made && c.waiting()
 }

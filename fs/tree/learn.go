@@ -81,7 +81,7 @@ func (t *Tree) Outdated(bucket, key, etag string) {
 	defer t.mu.Unlock()
 	dir, name := split(path)
 	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
-		if c.kind != put || c.ver.etag != etag {
+		if c.kind != put || c.ver.etag != etag || c.waiting() {
 			return
 		}
 		t.mu.overlay.drop(path)

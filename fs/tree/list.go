@@ -144,7 +144,7 @@ func (t *Tree) listed(path string) ([]cache.Named[Entry], bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	seen, ok := t.entries.Complete(path)
-	if !ok || !t.fresh(seen) {
+	if !ok || !t.fresh(seen) && !t.newHereLocked(path) {
 		return nil, false
 	}
 	return t.entries.All(path)
@@ -289,6 +289,11 @@ func (l *lister) last(p page) string {
 // take holds what a page shows.
 func (l *lister) take(p page, first bool) {
 	l.asked = p.asked
+	if first {
+		l.t.mu.Lock()
+		l.t.dirLocked(l.path).odd = false
+		l.t.mu.Unlock()
+	}
 	var marker *s3client.Object
 	for i := range p.Objects {
 		o := &p.Objects[i]
@@ -321,6 +326,7 @@ func (l *lister) hold(name, key string, s shown) {
 	if checkName(name) != nil || len(key) > maxKey {
 		l.t.mu.Lock()
 		defer l.t.mu.Unlock()
+		l.t.dirLocked(l.path).odd = true
 		l.t.hideLocked(l.bucket, key, "name")
 		return
 	}

@@ -35,6 +35,14 @@ func (t *Tree) Lookup(ctx context.Context, path string) (Entry, error) {
 	return t.lookup(ctx, path, manner{full: t.o.Full, stale: true, cheap: true})
 }
 
+// Find is Lookup without the attributes, unless they are known.
+func (t *Tree) Find(ctx context.Context, path string) (Entry, error) {
+	return t.lookup(ctx, path, manner{stale: true})
+}
+
+// MaxTarget is the size in bytes above which an object is a regular file, whatever its attributes are.
+const MaxTarget = maxTarget
+
 // Complete is Lookup with the attributes whatever the mount shows, and never Stale: before an existing file is opened
 // for writing, so that its headers are known when it is stored again.
 func (t *Tree) Complete(ctx context.Context, path string) (Entry, error) {

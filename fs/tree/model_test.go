@@ -23,6 +23,8 @@ type node struct {
 	mode    uint32
 	pending bool
 	foreign bool // made by the other client: it has no attributes
+	unsaved bool // renamed over a stored file before it was stored itself
+	link    bool // body is its target
 }
 
 // model is a mount as a naive map, driven side by side with a tree.
@@ -34,6 +36,7 @@ type model struct {
 	lag    time.Duration
 	nodes  map[string]*node
 	serial int
+	later  *laterFake // nil: changes go to the store at once
 	// answers are those to GETs of all times, of which the tree learns late.
 	answers []s3client.Object
 }
@@ -68,7 +71,7 @@ func (m *model) isDir(p string) bool { return p == "" || m.nodes[p] != nil && m.
 
 func (m *model) hasPending(dir string) bool {
 	for p, n := range m.nodes {
-		if under(p, dir) && n.pending {
+		if under(p, dir) && (n.pending || n.unsaved) {
 			return true
 		}
 	}
@@ -89,7 +92,7 @@ func (m *model) emptied(dir string) {
 		if n == nil || len(m.children(dir)) > 0 {
 			return
 		}
-		if _, ok := m.r.mem.Object(bkt, dir+"/"); ok {
+		if m.has(dir + "/") {
 			n.marked = true
 			return
 		}
@@ -97,8 +100,26 @@ func (m *model) emptied(dir string) {
 			m.Fatalf("the marker of %s is gone", dir)
 		}
 		delete(m.nodes, dir)
+		if m.later != nil {
+			m.later.all()
+		}
 		m.r.clock.add(m.lag + 2*time.Second) // it goes when the listings go
 	}
+}
+
+// has says whether the store has a key, or will have it.
+func (m *model) has(key string) bool {
+	if m.later != nil {
+		return m.later.has(key)
+	}
+	_, ok := m.r.mem.Object(bkt, key)
+	return ok
+}
+
+// busy says whether a file of the key is not stored yet.
+func (m *model) busy(key string) bool {
+	n := m.nodes[key]
+	return n != nil && (n.pending || n.unsaved)
 }
 
 func (m *model) body() string {
@@ -126,7 +147,7 @@ func (m *model) create(p string) {
 
 func (m *model) write(p string) {
 	n := m.nodes[p]
-	if n == nil || n.dir {
+	if n == nil || n.dir || n.link {
 		return
 	}
 	if !n.pending {
@@ -134,11 +155,19 @@ func (m *model) write(p string) {
 		m.expect("complete "+p, err, nil)
 		m.r.tree.Written(p, m.r.clock.Now())
 	}
-	n.body, n.pending, n.foreign = m.body(), false, false
+	n.body, n.pending, n.foreign, n.unsaved = m.body(), false, false, false
 	m.put(p, p, n)
 }
 
-func (m *model) put(headersOf, p string, n *node) s3client.Object {
+func (m *model) put(headersOf, p string, n *node) (o s3client.Object) {
+	if m.later == nil {
+		return m.putNow(headersOf, p, n)
+	}
+	m.later.hold(bkt+"/"+p, func() { o = m.putNow(headersOf, p, n) })
+	return o
+}
+
+func (m *model) putNow(headersOf, p string, n *node) s3client.Object {
 	h := m.r.headersOf(bkt, headersOf, false)
 	o, err := m.r.mem.Put(m.r.ctx, s3client.PutRequest{Bucket: bkt, Key: p, Headers: h, Body: strings.NewReader(n.body), Size: int64(len(n.body))})
 	m.expect("put "+p, err, nil)
@@ -154,7 +183,7 @@ func (m *model) chmod(p string, mode uint32) {
 	}
 	_, err := m.r.tree.SetAttr(m.r.ctx, p, Change{Mode: &mode})
 	m.expect("chmod "+p, err, nil)
-	n.mode, n.foreign = 0o100000|mode, false
+	n.mode, n.foreign = n.mode&typeMask|mode, false
 }
 
 func (m *model) unlink(p string) {
@@ -225,11 +254,11 @@ func (m *model) rename(from, to string) {
 		want = ErrNotEmpty
 	case src.dir && m.hasPending(from):
 		want = ErrBusy
-	case src.pending:
+	case src.pending || src.unsaved:
 		m.renamePending(from, to)
 		return
 	}
-	if dst != nil && dst.pending && want == nil && from != to {
+	if dst != nil && (dst.pending || dst.unsaved) && want == nil && from != to {
 		return // content detaches it first
 	}
 	if !m.expect("rename "+from+" to "+to, m.r.tree.Rename(m.r.ctx, from, to, false, nil), want) || from == to {
@@ -261,11 +290,26 @@ func (m *model) rename(from, to string) {
 
 func (m *model) renamePending(from, to string) {
 	n := m.nodes[from]
-	if d := m.nodes[to]; d != nil && d.pending {
+	d := m.nodes[to]
+	if d != nil && (d.pending || d.unsaved) {
+		return
+	}
+	if m.later != nil && n.pending && rapid.Bool().Draw(m.T, "no request") {
+		m.r.tree.RenamedPending(from, to)
+		delete(m.nodes, from)
+		m.nodes[to] = n
+		if d != nil {
+			n.pending, n.unsaved = false, true
+		}
+		dir, _ := split(from)
+		m.emptied(dir)
 		return
 	}
 	done := m.r.tree.Moving(from, to)
-	n.body, n.pending = m.body(), false
+	if n.unsaved {
+		m.later.hold(bkt+"/"+from, func() { m.r.mem.Remove(bkt, from) })
+	}
+	n.body, n.pending, n.unsaved = m.body(), false, false
 	o := m.put(to, to, n)
 	m.r.tree.Renamed(from, to, o)
 	done()
@@ -282,9 +326,10 @@ func (m *model) foreignPut(p string) {
 			return
 		}
 	}
-	if n := m.nodes[p]; n != nil && (n.dir || n.pending) {
+	if n := m.nodes[p]; n != nil && (n.dir || n.pending || n.unsaved) {
 		return
 	}
+	m.settleAll()
 	m.r.clock.add(2 * time.Second)
 	body := m.body()
 	m.r.mem.PutBytes(bkt, p, []byte(body), s3client.Headers{})
@@ -299,9 +344,11 @@ func (m *model) foreignPut(p string) {
 
 func (m *model) foreignRemove(p string) {
 	n := m.nodes[p]
-	if n == nil || n.dir || n.pending {
+	if n == nil || n.dir || n.pending || n.unsaved {
 		return
 	}
+	m.settleAll()
+	m.answers = nil // a minute is too late for any
 	m.r.mem.Remove(bkt, p)
 	delete(m.nodes, p)
 	for dir, _ := split(p); dir != ""; dir, _ = split(dir) {
@@ -311,6 +358,74 @@ func (m *model) foreignRemove(p string) {
 		delete(m.nodes, dir)
 	}
 	m.r.clock.add(time.Minute)
+}
+
+func (m *model) settleAll() {
+	if m.later != nil {
+		m.later.all()
+	}
+}
+
+// settle lets Later get on with one key, as far as it may.
+func (m *model) settle() {
+	keys := m.later.keys()
+	if len(keys) == 0 {
+		return
+	}
+	k := rapid.SampledFrom(keys).Draw(m.T, "key")
+	switch rapid.IntRange(0, 2).Draw(m.T, "how far") {
+	case 0:
+		m.later.begin(k)
+	case 1:
+		m.later.finish(k)
+	case 2:
+		m.later.settle(k)
+	}
+}
+
+func (m *model) symlink(p string) {
+	if !m.ready(p) {
+		return
+	}
+	want := error(nil)
+	if m.nodes[p] != nil {
+		want = ErrExists
+	}
+	target := m.body()
+	_, err := m.r.tree.Symlink(m.r.ctx, p, target, Attr{UID: 3})
+	if m.expect("link "+p, err, want) {
+		m.nodes[p] = &node{link: true, body: target, mode: typeLink | 0o777}
+	}
+}
+
+// stored compares the store with the model when nothing waits but for content.
+func (m *model) stored() {
+	m.later.all()
+	for p, n := range m.nodes {
+		body, ok := m.r.mem.Bytes(bkt, p)
+		o, _ := m.r.mem.Object(bkt, p)
+		switch {
+		case n.pending || n.unsaved:
+		case n.dir:
+			if o, ok = m.r.mem.Object(bkt, p+"/"); n.marked && (!ok || o.Headers.Meta["mode"] != fmt.Sprint(n.mode) && n.mode == 0o40700) {
+				m.Fatalf("the marker of %s: %v %+v, want %o", p, ok, o, n.mode)
+			}
+		case !ok || string(body) != n.body:
+			m.Fatalf("%s is stored as %q %v, want %q", p, body, ok, n.body)
+		case !n.foreign && o.Headers.Meta["mode"] != fmt.Sprint(n.mode):
+			m.Fatalf("%s is stored with mode %q, want %d", p, o.Headers.Meta["mode"], n.mode)
+		}
+	}
+	for _, key := range m.r.mem.Keys(bkt) {
+		if n := m.nodes[strings.TrimSuffix(key, "/")]; n == nil || n.dir != isMarker(key) {
+			m.Fatalf("%q is left in the store: %+v", key, n)
+		}
+	}
+	for _, k := range m.later.keys() {
+		if !m.busy(strings.TrimPrefix(k, bkt+"/")) {
+			m.Fatalf("%q still waits", k)
+		}
+	}
 }
 
 func (m *model) compare(after string) {
@@ -326,12 +441,17 @@ func (m *model) compare(after string) {
 			continue
 		case err != nil:
 			m.Fatalf("after %s: %s: %v", after, p, err)
-		case e.IsDir() != n.dir, e.Pending != n.pending, !n.dir && !n.pending && e.Size != int64(len(n.body)):
+		case e.IsDir() != n.dir, e.Pending != n.pending, !n.dir && !n.pending && !n.unsaved && e.Size != int64(len(n.body)):
 			m.Fatalf("after %s: %s is %+v, want %+v", after, p, e, n)
 		case m.full && !n.dir && e.Mode != n.mode:
 			m.Fatalf("after %s: %s has mode %o, want %o", after, p, e.Mode, n.mode)
 		}
-		if !n.dir && !n.pending {
+		if n.link {
+			if to, err := r.tree.Readlink(r.ctx, p); m.full && (err != nil || to != n.body) {
+				m.Fatalf("after %s: %s leads to %q: %v", after, p, to, err)
+			}
+		}
+		if !n.dir && !n.pending && !n.unsaved && (m.later == nil || m.later.head(bkt+"/"+p) == nil) {
 			if o, ok := r.mem.Object(bkt, p); !ok || o.ETag != e.ETag {
 				m.Fatalf("after %s: %s is the version %s, the store has %s", after, p, e.ETag, o.ETag)
 			}
@@ -380,6 +500,9 @@ func (m *model) step() {
 	if m.others {
 		ops = append(ops, "foreign put", "foreign remove")
 	}
+	if m.later != nil {
+		ops = append(ops, "symlink", "settle", "settle", "settle", "settle all")
+	}
 	op := rapid.SampledFrom(ops).Draw(m.T, "op")
 	p := m.pick("path")
 	switch op {
@@ -422,6 +545,12 @@ func (m *model) step() {
 			o := rapid.SampledFrom(m.answers).Draw(m.T, "answer")
 			m.r.tree.Learn(bkt, o.Key, o)
 		}
+	case "symlink":
+		m.symlink(p)
+	case "settle":
+		m.settle()
+	case "settle all":
+		m.settleAll()
 	case "foreign put":
 		m.foreignPut(p)
 	case "foreign remove":
@@ -444,6 +573,34 @@ func TestModel(t *testing.T) {
 			t.Run(fmt.Sprintf("lag=%v,full=%v,others", lag, full), func(t *testing.T) { testModel(t, lag, full, true, time.Second) })
 		}
 	}
+}
+
+// Small changes are handed to Later, and carried out when it suits.
+func TestModelLater(t *testing.T) {
+	for _, lag := range []time.Duration{0, 5 * time.Second} {
+		for _, full := range []bool{true, false} {
+			for _, ttl := range []time.Duration{time.Second, forEver} {
+				t.Run(fmt.Sprintf("lag=%v,full=%v,ttl=%v", lag, full, ttl), func(t *testing.T) { testModelLater(t, lag, full, false, ttl) })
+			}
+			t.Run(fmt.Sprintf("lag=%v,full=%v,others", lag, full), func(t *testing.T) { testModelLater(t, lag, full, true, time.Second) })
+		}
+	}
+}
+
+func testModelLater(t *testing.T, lag time.Duration, full, others bool, ttl time.Duration) {
+	rapid.Check(t, func(rt *rapid.T) {
+		r, l := newLaterRig(t, Options{Bucket: bkt, Full: full, TTL: ttl}, s3mem.WithListingLag(lag))
+		m := &model{T: rt, r: r, full: full, others: others, lag: lag, nodes: map[string]*node{}, later: l}
+		l.busy = m.busy
+		for range rapid.IntRange(1, 25).Draw(rt, "steps") {
+			m.step()
+		}
+		m.compare("all")
+		m.stored()
+		m.compare("all is stored")
+		r.clock.add(time.Minute)
+		m.compare("the listings agree")
+	})
 }
 
 func testModel(t *testing.T, lag time.Duration, full, others bool, ttl time.Duration) {

@@ -41,9 +41,10 @@ func versionOf(o *s3client.Object) version {
 }
 
 // change is one name as this mount made it. pending and unsaved ones are pinned: they stay until content stores or
-// discards them. The others stay until the store's listings agree, or for keepFor.
+// discards them; put and gone ones are while they wait for Later. The others stay until the store's listings agree, or for
+// keepFor.
 //
-//	pending -> put | (discarded)      unsaved -> put | (discarded)      put, gone -> agreed -> (dropped)
+//	pending -> put | (discarded)      unsaved -> put | (discarded)      put, gone [waiting ->] agreed -> (dropped)
 type change struct {
 	kind changeKind
 	it   Entry   // what is there; for gone, what was
@@ -67,10 +68,80 @@ type change struct {
 	doubted bool
 	elem    *list.Element // in open, or in agreed when noted; nil when pinned
 	noted   bool
+
+	// waits are the entries of Later that are not settled: of this change, and of an earlier one of the path where that
+	// had the other of the keys "path" and "path/".
+	waits []wait
+	// under is what Later had of the path when content was changed on top of it; only where the change is local.
+	under *change
+	// unsure: Later has given up what was under it.
+	unsure bool
+	// body is what is being put, nil for a marker and for an object that the store has.
+	body []byte
+	// made: it is a directory that did not exist before.
+	made bool
 }
 
-func (c *change) pinned() bool { return c.kind == pending || c.kind == unsaved }
-func (c *change) live() bool   { return c.kind != gone }
+// wait is what Later calls a change of an object, or of the marker of the same path.
+type wait struct {
+	marker bool
+	seq    uint64
+}
+
+// pinned: it stays, whatever listings show, until content or Later says what became of it.
+func (c *change) pinned() bool { return c.local() || c.waiting() }
+
+// local: it has content, or attributes that travel with content, that are not stored yet.
+func (c *change) local() bool { return c.kind == pending || c.kind == unsaved }
+
+// waiting: it was handed to Later and is not settled.
+func (c *change) waiting() bool { return len(c.waits) > 0 }
+
+// owes: Later has something to do for the path.
+func (c *change) owes() bool { return c.waiting() || c.under != nil && c.under.waiting() }
+
+// owesObject: and for the object, not the marker alone.
+func (c *change) owesObject() bool {
+	return c.waitsFor(false) || c.under != nil && c.under.waitsFor(false)
+}
+
+func (c *change) waitsFor(marker bool) bool {
+	return slices.ContainsFunc(c.waits, func(w wait) bool { return w.marker == marker })
+}
+
+// puts: it is an object, or a marker, that is still to be put.
+func (c *change) puts() bool { return c.waiting() && c.kind == put && (c.body != nil || c.it.IsDir()) }
+
+func (c *change) live() bool { return c.kind != gone }
+
+// settle takes an entry of Later off those that are waited for; false when it is none of them.
+func (c *change) settle(w wait) bool {
+	n := len(c.waits)
+	c.waits = slices.DeleteFunc(c.waits, func(have wait) bool { return have == w })
+	return len(c.waits) < n
+}
+
+// inherit takes over what an earlier change of the path leaves to be waited for.
+func (c *change) inherit(prev *change) {
+	c.chained = prev.chained || !prev.local() && prev.agreed.IsZero()
+	below := prev
+	if prev.local() {
+		below = prev.under
+		c.unsure = c.local() && prev.unsure
+	}
+	switch {
+	case below == nil || below == c:
+	case !c.local():
+		for _, w := range below.waits {
+			if !c.waitsFor(w.marker) && w.marker != c.it.IsDir() {
+				c.waits = append(c.waits, w)
+			}
+		}
+		c.made = c.made || c.live() && c.it.IsDir() && below.made && below.waiting()
+	case below.waiting() || prev.local():
+		c.under = below
+	}
+}
 
 // shown is what a listing says of a name: an object, a prefix with a slash, both or neither.
 type shown struct {
@@ -207,7 +278,7 @@ func (o *overlay) sweep(now time.Time) {
 // set records a change in place of an earlier one of the path. Something that lives revives the directories above it.
 func (o *overlay) set(p string, c *change) {
 	if prev := o.byPath[p]; prev != nil {
-		c.chained = prev.chained || !prev.pinned() && prev.agreed.IsZero()
+		c.inherit(prev)
 		o.drop(p)
 	}
 	c.checked, c.trusted = c.at, c.at
@@ -223,6 +294,13 @@ func (o *overlay) set(p string, c *change) {
 	if !c.pinned() {
 		c.elem = o.open.PushBack(p)
 	}
+	o.trim()
+}
+
+// release makes a change that was pinned one that was made at this moment.
+func (o *overlay) release(p string, c *change, now time.Time) {
+	c.at, c.checked, c.trusted = now, now, now
+	c.elem = o.open.PushBack(p)
 	o.trim()
 }
 

@@ -57,6 +57,11 @@ func (t *Tree) rename(ctx context.Context, from, to string, noReplace bool, move
 	case t.space.top(from) || t.space.top(to):
 		return ErrCross
 	}
+	for _, p := range []string{from, to} {
+		if err := t.drain(ctx, p); err != nil {
+			return err
+		}
+	}
 	src, err := t.lookup(ctx, from, manner{full: t.o.Full})
 	if err != nil {
 		return err
@@ -201,9 +206,48 @@ func (t *Tree) Renamed(from, to string, o s3client.Object) {
 		if n := t.mu.overlay.byPath[to]; n != nil && !n.known {
 			n.foreign, n.known = c.foreign, c.known
 		}
-		t.removedLocked(c.it)
+		was := c.it
+		if c.under != nil && c.kind == pending {
+			was = c.under.it // content has told the store, Later may never say what became of it
+		}
+		t.removedLocked(was)
 	}
 	if t.mu.moving[to] == from {
 		delete(t.mu.moving, to)
 	}
+}
+
+// RenamedPending tells that content has given a file that was never stored another name: no request, and nothing of it is
+// in the store. It takes its attributes along. What the store has under the new name is replaced when it is stored.
+func (t *Tree) RenamedPending(from, to string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, ok := t.pinLocked(from)
+	if !ok {
+		return
+	}
+	n := *c
+	n.under, n.unsure, n.elem = nil, false, nil
+	n.kind, n.ver = pending, version{}
+	n.it.Path, n.it.ETag, n.it.Modified, n.it.Pending = to, "", time.Time{}, true
+	n.it.Bucket, n.it.Key, _ = t.space.locate(to)
+	if over, there := t.storedHereLocked(to); there {
+		n.kind, n.ver = unsaved, version{over.ETag, over.Modified, over.Size}
+		n.it.ETag, n.it.Modified, n.it.Pending = over.ETag, over.Modified, false
+	}
+	if c.kind == pending {
+		t.vanishLocked(c)
+	} else {
+		t.changeLocked(from, &change{kind: gone, it: c.it, ver: c.ver})
+	}
+	t.changeLocked(to, &n)
+}
+
+// storedHereLocked is the file that the store may have under a path.
+func (t *Tree) storedHereLocked(path string) (Entry, bool) {
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
+		return c.it, c.live() && c.kind != pending && !c.it.IsDir()
+	}
+	e, _, ok := t.entries.Get(split(path))
+	return e, ok && !e.IsDir()
 }

@@ -245,3 +245,19 @@ func TestRenameFaults(t *testing.T) {
 		t.Errorf("%d keys", n)
 	}
 }
+
+// A target that another host deletes at that moment is none.
+func TestRenameOverVanishedTarget(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true})
+	r.object("a", "A")
+	r.object("b", "B")
+	r.list("", "a b")
+	r.mem.Remove(bkt, "b")
+	r.last = r.mem.Counts()
+	r.ok(r.tree.Rename(r.ctx, "a", "b", false, nil))
+	r.cost("H2 C1 D1")
+	r.missing("a")
+	if e := r.lookup("b"); e.Size != 1 {
+		t.Errorf("%+v", e)
+	}
+}

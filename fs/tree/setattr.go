@@ -10,13 +10,18 @@ import (
 )
 
 // SetAttr changes attributes: a stored object is copied onto itself with new headers, one request for all; a
-// directory's marker is put anew. What is not stored yet, or has unsaved content (Change.Unsaved), changes in memory
+// directory's marker is put anew. With Later it does that. What is not stored yet, or has unsaved content (Change.Unsaved), changes in memory
 // alone: Headers carries it with the upload. What changes nothing costs no request. A bucket's directory has no
 // attributes of its own: its times are left, its mode and owner are ErrNotPermitted.
 func (t *Tree) SetAttr(ctx context.Context, path string, c Change) (Entry, error) {
 	if t.o.ReadOnly {
 		return Entry{}, fmt.Errorf("set attributes of %s: %w", path, ErrReadOnly)
 	}
+	give, err := t.take(ctx, path)
+	if err != nil {
+		return Entry{}, fmt.Errorf("set attributes of %s: %w", path, err)
+	}
+	defer give()
 	e, err := t.Complete(ctx, path)
 	if err != nil {
 		return Entry{}, err
@@ -33,6 +38,8 @@ func (t *Tree) SetAttr(ctx context.Context, path string, c Change) (Entry, error
 			return e, nil
 		}
 		err = ErrNotPermitted
+	case t.o.Later != nil:
+		changed, err = t.setLater(ctx, changed)
 	case e.IsDir():
 		changed, err = t.putMarker(ctx, changed, t.foreignOf(e.Bucket, dirKey(e.Key)))
 	default:
@@ -91,7 +98,7 @@ func (t *Tree) setUnsaved(path string, c Change) (Entry, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.mu.overlay.get(path, t.o.Now())
-	if (o == nil || !o.pinned()) && !c.Unsaved {
+	if (o == nil || !o.local()) && !c.Unsaved {
 		return Entry{}, false
 	}
 	p, ok := t.pinLocked(path)
@@ -107,7 +114,7 @@ func (t *Tree) setUnsaved(path string, c Change) (Entry, bool) {
 // pinLocked is the pinned change of a path that has local changes: the one there, or a new one from what is known.
 func (t *Tree) pinLocked(path string) (*change, bool) {
 	c := t.mu.overlay.get(path, t.o.Now())
-	if c != nil && c.pinned() {
+	if c != nil && c.local() {
 		return c, true
 	}
 	n := &change{kind: unsaved}
@@ -233,7 +240,7 @@ func (t *Tree) Stored(bucket, key string, o s3client.Object) {
 	if o.Headers != nil && o.Headers.Meta[metaMtime] == "" && (c == nil || !c.timesSet) && !o.Modified.IsZero() {
 		e.Mtime, e.Ctime, e.Atime = o.Modified, o.Modified, time.Time{} // streamed: the store's time counts
 	}
-	dirty := c != nil && c.pinned() && o.Headers != nil && !sameAttributes(&e, o.Headers)
+	dirty := c != nil && c.local() && o.Headers != nil && !sameAttributes(&e, o.Headers)
 	foreign, known := (*s3client.Headers)(nil), false
 	if c != nil {
 		foreign, known = c.foreign, c.known
@@ -261,15 +268,17 @@ func (t *Tree) Moving(from, to string) (done func()) {
 }
 
 // Discard tells that content gave a file's unsaved changes up: what was created here is not there, what was changed
-// here is as the store has it.
+// here is as the store has it, or will have it by Later.
 func (t *Tree) Discard(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.mu.overlay.get(path, t.o.Now())
 	switch {
-	case c == nil || !c.pinned():
+	case c == nil || !c.local():
 	case c.kind == pending:
-		t.changeLocked(path, &change{kind: gone, it: c.it})
+		t.vanishLocked(c)
+	case c.under != nil: // Later has it so
+		t.changeLocked(path, c.under)
 	default:
 		t.mu.overlay.drop(path)
 		t.entries.ForgetName(split(path))

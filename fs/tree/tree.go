@@ -34,6 +34,7 @@ type Tree struct {
 		versions *simplelru.LRU[string, *remembered]
 		dirs     *simplelru.LRU[string, *directory] // by path
 		moving   map[string]string                  // from new path to old: content is committing it under its new name
+		turns    map[string]*turn                   // by path: changes on their way to Later
 		hidden   map[string]Hidden                  // by bucket/key
 	}
 }
@@ -55,6 +56,8 @@ type directory struct {
 	marker  *version
 	// slashless: the directory is an empty object without a slash, by its content type.
 	slashless bool
+	// odd: a listing showed keys in it that no path reaches.
+	odd bool
 	// names is about how many names a complete listing had, with the changes made here since.
 	names int
 }
@@ -106,6 +109,7 @@ func New(o Options) *Tree {
 	t.mu.versions = newLRU[*remembered](o.MaxEntries)
 	t.mu.dirs = newLRU[*directory](o.MaxEntries)
 	t.mu.moving = make(map[string]string)
+	t.mu.turns = make(map[string]*turn)
 	t.mu.hidden = make(map[string]Hidden)
 	return t
 }
@@ -140,6 +144,9 @@ func (t *Tree) Stats() Stats {
 	for _, c := range t.mu.overlay.byPath {
 		if c.kind == pending {
 			s.Pending++
+		}
+		if c.owes() {
+			s.Unsettled++
 		}
 	}
 	for _, h := range t.mu.hidden {
@@ -346,8 +353,11 @@ func (t *Tree) mergeLocked(path string, s shown, asked time.Time) (e Entry, foun
 	now := t.o.Now()
 	sure = true
 	if c := t.mu.overlay.get(path, now); c != nil {
-		if c.pinned() {
+		switch {
+		case c.local():
 			return c.it, true, true
+		case c.waiting():
+			return t.changedLocked(path, c, true)
 		}
 		v := c.judge(s, asked, now)
 		t.mu.overlay.note(path, c)

@@ -3,7 +3,6 @@ package tree
 import (
 	"context"
 	"errors"
-	"strings"
 	"time"
 
 	"pailfs/s3client"
@@ -135,7 +134,10 @@ func (t *Tree) removed(o *s3client.Object, asked time.Time) bool {
 	defer t.mu.Unlock()
 	now := t.o.Now()
 	c := t.mu.overlay.get(path, now)
-	if c == nil || c.kind != gone || c.it.IsDir() != strings.HasSuffix(o.Key, "/") {
+	if c != nil && c.kind == gone && c.waitsFor(isMarker(o.Key)) {
+		return true
+	}
+	if c == nil || c.kind != gone || c.it.IsDir() != isMarker(o.Key) {
 		return false
 	}
 	v := c.judge(shown{obj: o}, asked, now)

@@ -84,6 +84,7 @@ type body struct {
 	src       io.ReaderAt
 	off, size int64
 	failed    atomic.Pointer[error]
+	sum       *running // of what is read; nil: nobody wants it
 }
 
 func (b *body) ReadAt(p []byte, off int64) (int, error) {
@@ -92,6 +93,9 @@ func (b *body) ReadAt(p []byte, off int64) (int, error) {
 	}
 	want := min(int64(len(p)), b.size-off)
 	n, err := b.src.ReadAt(p[:want], b.off+off)
+	if b.sum != nil {
+		b.sum.read(p[:n], off)
+	}
 	switch {
 	case int64(n) == want && want == int64(len(p)):
 		return n, nil

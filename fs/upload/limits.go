@@ -13,10 +13,13 @@ const (
 
 	defaultFirstPart = 8 * mib
 	defaultSinglePut = 16 * mib
-	// defaultCopyPart is what one copy aims at. Stores copy byte by byte while the request waits (Swift does), and proxies
-	// in front of them give up on a silent request after a minute or so; several copies of a GiB at once are also faster
-	// than one of 5 GiB.
+	// defaultCopyPart is the most of what one copy aims at. Stores copy byte by byte while the request waits (Swift and AWS
+	// do, at 100 MB/s or so), and proxies in front of them give up on a silent request after a minute or so.
 	defaultCopyPart = gib
+	// copiesAtOnce is how many copies an object is cut into, so that they run beside each other, but for those of less than
+	// leastCopy.
+	copiesAtOnce = 16
+	leastCopy    = 64 * mib
 )
 
 // Limits are what a store allows in one request and one upload, and what is asked of it by choice. All sizes in bytes.
@@ -61,12 +64,13 @@ func (l Limits) check() error {
 // single is the most bytes that go by one PUT.
 func (l Limits) single() int64 { return min(l.SinglePut, l.MaxPut) }
 
-// copyPart is the length that copied parts aim at; maxCopyPart is what they may have.
-func (l Limits) copyPart() int64 {
-	if l.CopyPart == 0 {
-		return l.maxCopyPart()
+// copyAim is the length that the copied parts of an object of some size aim at; maxCopyPart is what they may have.
+func (l Limits) copyAim(size int64) int64 {
+	aim := l.maxCopyPart()
+	if l.CopyPart > 0 {
+		aim = min(aim, max(l.CopyPart, 2*l.MinPart))
 	}
-	return min(max(l.CopyPart, 2*l.MinPart), l.maxCopyPart())
+	return min(aim, max(leastCopy, size/copiesAtOnce))
 }
 
 func (l Limits) maxCopyPart() int64 { return min(l.MaxPart, l.MaxCopy) }

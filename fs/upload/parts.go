@@ -2,7 +2,9 @@ package upload
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,6 +23,11 @@ type upload struct {
 	parts  []s3client.Part // by index of pieces; one with an ETag is there already
 	stream *Stream         // whose upload this is; nil for one of our own
 	id     string
+
+	// Of an upload that is taken up again (resume.go):
+	resumed bool
+	have    map[int]s3client.Part // by index of pieces; their bytes are still to be compared
+	begun   *s3client.Headers     // those it was begun with; nil: not known
 }
 
 func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
@@ -28,18 +35,24 @@ func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
 		return s3client.Object{}, err
 	}
 	if err := up.sendAll(ctx); err != nil {
-		up.failed(ctx)
+		up.failed(ctx, err)
 		return s3client.Object{}, err
 	}
 	obj, err := up.complete(ctx)
+	if err != nil && s3client.KindOf(err) == s3client.NotFound {
+		if seen, ok := up.landed(ctx); ok {
+			obj, err = seen, nil
+		}
+	}
 	if err != nil {
 		up.notCompleted(ctx, err)
 		return s3client.Object{}, up.judge(err)
 	}
+	up.u.ended(up.to, up.id)
 	if up.stream != nil {
 		up.stream.completed()
 	}
-	return obj, nil
+	return obj, up.u.verifyJoined(up.to, obj.ETag, up.parts)
 }
 
 func (up *upload) begin(ctx context.Context) (err error) {
@@ -47,6 +60,10 @@ func (up *upload) begin(ctx context.Context) (err error) {
 		up.id, err = up.stream.begin(ctx)
 		return err
 	}
+	if up.resumed {
+		return nil
+	}
+	up.begun = &up.job.Headers
 	up.id, err = up.u.create(ctx, up.to, up.job.Headers)
 	return err
 }
@@ -62,6 +79,9 @@ func (up *upload) sendAll(ctx context.Context) error {
 		if gctx.Err() != nil {
 			break
 		}
+		if p := up.pieces[i]; !p.Copy {
+			ahead(up.job.Source, p.Off, p.Len)
+		}
 		g.Go(func() error { return up.sendOne(gctx, i) })
 	}
 	if err := g.Wait(); err != nil {
@@ -71,6 +91,9 @@ func (up *upload) sendAll(ctx context.Context) error {
 }
 
 func (up *upload) sendOne(ctx context.Context, i int) error {
+	if done, err := up.reuse(i); done || err != nil {
+		return err
+	}
 	if err := acquire(ctx, up.u.slots); err != nil {
 		return err
 	}
@@ -94,16 +117,27 @@ func (up *upload) request(ctx context.Context, p Piece) (s3client.Part, error) {
 	if p.Copy {
 		return up.u.copyPart(ctx, up.to, up.id, p, up.job.Base)
 	}
-	return up.u.sendPart(ctx, up.to, up.id, p, &body{src: up.job.Source, off: p.Off, size: p.Len})
+	return up.u.sendPart(ctx, up.to, up.id, p, up.job.Source)
 }
 
-func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, b *body) (s3client.Part, error) {
-	part, err := u.o.Store.UploadPart(ctx, s3client.PartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
-		Number: p.Number, Body: b, Size: p.Len})
-	if err != nil {
-		return part, vanished(b.cause(err))
+// sendPart sends a part, once more when the store says that it got other bytes.
+func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, src io.ReaderAt) (s3client.Part, error) {
+	const op = "PUT Upload Part"
+	for try := 1; ; try++ {
+		b := u.partBody(src, p)
+		part, err := u.o.Store.UploadPart(ctx, s3client.PartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
+			Number: p.Number, Body: b, Size: p.Len})
+		if err != nil {
+			return part, vanished(b.cause(err))
+		}
+		if part, err = checkPart(op, to, part, p); err != nil {
+			return part, err
+		}
+		if err = b.verify(op, to, part.ETag); err == nil || try == sends {
+			return part, err
+		}
+		u.o.Log.Warn("part arrived with other bytes; it is sent again", "err", err)
 	}
-	return checkPart("PUT Upload Part", to, part, p)
 }
 
 func (u *Uploader) copyPart(ctx context.Context, to target, id string, p Piece, base *Base) (s3client.Part, error) {
@@ -131,6 +165,7 @@ func checkPart(op string, to target, part s3client.Part, p Piece) (s3client.Part
 func (up *upload) complete(ctx context.Context) (s3client.Object, error) {
 	longer, stop := grace(ctx, graceTimeout)
 	defer stop()
+	up.u.completes(up.to, up.id)
 	obj, err := up.u.o.Store.CompleteUpload(longer, s3client.CompleteRequest{Bucket: up.to.bucket, Key: up.to.key,
 		UploadID: up.id, Parts: up.parts, Size: up.job.Need.Size, IfAbsent: up.job.IfAbsent})
 	if err != nil {
@@ -154,23 +189,48 @@ func (u *Uploader) check(ctx context.Context, to target, obj s3client.Object, si
 	switch {
 	case err != nil:
 		return s3client.Object{}, fmt.Errorf("look at the completed object: %w", goneAfterwards(err))
-	case seen.ETag != obj.ETag && seen.Size != size:
-		return s3client.Object{}, &s3client.Error{Op: "HEAD Object", Bucket: to.bucket, Key: to.key, Kind: s3client.Changed,
-			Message: "replaced by another writer right after it was stored"}
+	case seen.ETag != obj.ETag:
+		return u.replaced(to, obj, seen, size)
 	case seen.Size != size:
 		return s3client.Object{}, wrongSize("POST Complete Multipart Upload", to, seen.Size, size)
-	case seen.ETag == obj.ETag:
-		obj.Modified, obj.StorageClass = seen.Modified, seen.StorageClass
+	}
+	obj.Size, obj.Modified, obj.StorageClass = size, seen.Modified, seen.StorageClass
+	return obj, nil
+}
+
+// replaced is for an object with another ETag than the completion's: one of the same size leaves it open whether this was
+// stored as a whole, which is what the completion says.
+func (u *Uploader) replaced(to target, obj, seen s3client.Object, size int64) (s3client.Object, error) {
+	if seen.Size != size {
+		return s3client.Object{}, &s3client.Error{Op: "HEAD Object", Bucket: to.bucket, Key: to.key, Kind: s3client.Changed,
+			Message: "replaced by another writer right after it was stored"}
 	}
 	obj.Size = size
 	return obj, nil
 }
 
-// failed deals with an upload whose parts could not all be sent. A stream's is kept: what it has is not sent again.
-func (up *upload) failed(ctx context.Context) {
-	if up.stream == nil {
+// failed deals with an upload whose parts could not all be sent. What has arrived is not sent again when the failure was a
+// passing one: a stream keeps its upload, and another's is taken up by the next Store of the key.
+func (up *upload) failed(ctx context.Context, err error) {
+	kind := s3client.KindOf(err)
+	passing := (kind == s3client.Temporary || kind == s3client.Throttled) && !errors.Is(err, errAgain)
+	switch {
+	case up.stream != nil:
+	case passing && ctx.Err() == nil && up.some():
+		up.u.leaveMine(up.to, up.id, false, up.begun)
+	default:
 		up.u.abortSoon(ctx, up.to, up.id)
 	}
+}
+
+// some says whether a part was sent.
+func (up *upload) some() bool {
+	for i, p := range up.pieces {
+		if !p.Copy && up.parts[i].ETag != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // notCompleted deals with an upload after a completion that did not succeed.
@@ -180,11 +240,12 @@ func (up *upload) notCompleted(ctx context.Context, err error) {
 	case !refused(err) && s != nil:
 		s.setUndecided()
 	case !refused(err):
-		up.u.setUndecided(up.to, up.id)
+		up.u.leaveMine(up.to, up.id, true, up.begun)
 	case s == nil:
 		up.u.abortSoon(ctx, up.to, up.id)
 	case s3client.KindOf(err) == s3client.NotFound: // the store has lost it
 		s.vanished(up.id)
+		up.u.abortSoon(ctx, up.to, up.id)
 	case s3client.KindOf(err) == s3client.Invalid: // its parts are not what we think they are
 		s.forsake(ctx)
 	}
@@ -212,7 +273,7 @@ func (u *Uploader) create(ctx context.Context, to target, h s3client.Headers) (s
 		longer, stop := grace(ctx, graceTimeout)
 		defer stop()
 		var a answer
-		a.id, a.err = u.o.Store.CreateUpload(longer, to.bucket, to.key, h)
+		a.id, a.err = u.createNow(longer, to, h)
 		select {
 		case answers <- a:
 		case <-ctx.Done():
@@ -237,7 +298,7 @@ func (u *Uploader) create(ctx context.Context, to target, h s3client.Headers) (s
 }
 
 // abortSoon aborts an upload none of whose requests runs any more: at once, or in the background for a caller who has
-// left. A failure is logged: the upload is what `uploads list` shows then.
+// left. A failure is logged, and the upload is a leftover of its key.
 func (u *Uploader) abortSoon(ctx context.Context, to target, id string) {
 	if ctx.Err() != nil && u.spawn(func() { u.abortLogged(to, id) }) {
 		return
@@ -249,8 +310,8 @@ func (u *Uploader) abortLogged(to target, id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
 	defer cancel()
 	if err := u.abort(ctx, to, id); err != nil {
-		u.o.Log.Warn("cannot abort a multipart upload; its parts stay", "bucket", to.bucket, "key", to.key, "upload", id,
-			"err", err)
+		u.cannotAbort(to, id, err)
+		u.leaveMine(to, id, false, nil)
 	}
 }
 
@@ -260,5 +321,6 @@ func (u *Uploader) abort(ctx context.Context, to target, id string) error {
 	if err != nil && s3client.KindOf(err) != s3client.NotFound {
 		return fmt.Errorf("abort the upload of %s: %w", to, err)
 	}
+	u.ended(to, id)
 	return nil
 }

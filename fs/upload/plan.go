@@ -136,87 +136,23 @@ func planLayout(size int64, l Limits) ([]Piece, bool) {
 }
 
 // planCopies copies what it can; false when there is nothing to copy, or when the parts do not suffice. When there would
-// be too many pieces it tries again with a coarser eye: shorter copies are sent instead, and pieces become longer.
+// be too many pieces it tries again with longer ones, and where that is not enough with a coarser eye: shorter stretches
+// are sent instead of copied.
 func planCopies(n Need, l Limits) ([]Piece, bool) {
-	minCopy, copyPart, scale := l.MinPart, l.copyPart(), int64(1)
-	for {
-		runs := legalize(findRuns(n, minCopy), l.MinPart)
+	for minCopy := l.MinPart; ; minCopy = min(2*minCopy, n.Size+1) {
+		runs := chooseRuns(n, minCopy, l.MinPart)
+		copyPart, scale := l.copyAim(n.Size), int64(1)
+		for countPieces(runs, l, copyPart, scale) > int64(l.MaxParts) && (copyPart < l.maxCopyPart() || scale < l.MaxPart) {
+			copyPart, scale = min(2*copyPart, l.maxCopyPart()), min(2*scale, l.MaxPart)
+		}
 		if countPieces(runs, l, copyPart, scale) <= int64(l.MaxParts) {
 			pieces := cutRuns(runs, l, copyPart, scale)
 			return pieces, Plan{Pieces: pieces}.copies()
 		}
-		if minCopy > n.Size && scale >= l.MaxPart && copyPart == l.maxCopyPart() {
+		if minCopy > n.Size {
 			return nil, false
 		}
-		minCopy = min(2*minCopy, n.Size+1)
-		copyPart = min(2*copyPart, l.maxCopyPart())
-		scale = min(2*scale, l.MaxPart)
 	}
-}
-
-// run is a stretch of a file that is copied or sent.
-type run struct {
-	off, len int64
-	copy     bool
-}
-
-// findRuns cuts [0, Size) at the borders of the dirty ranges: sent and copied runs take turns. Clean stretches shorter
-// than minCopy are sent along with their neighbours, but for one at the very end: the last part has no least size.
-func findRuns(n Need, minCopy int64) []run {
-	var runs []run
-	add := func(off, to int64, isCopy bool) {
-		if off == to {
-			return
-		}
-		if last := len(runs) - 1; last >= 0 && runs[last].copy == isCopy {
-			runs[last].len = to - runs[last].off
-			return
-		}
-		runs = append(runs, run{off, to - off, isCopy})
-	}
-	off := int64(0)
-	for _, r := range n.Dirty {
-		add(off, r.Off, r.Off-off >= minCopy)
-		add(r.Off, r.Off+r.Len, false)
-		off = r.Off + r.Len
-	}
-	add(off, n.Size, true)
-	return runs
-}
-
-// legalize makes every run but the last at least minPart long, by giving sent runs bytes of the copied ones beside them:
-// from the right, else from the left, as long as the giver stays long enough; else the right one is sent in full. Copied
-// runs that are not last have minPart bytes already.
-func legalize(runs []run, minPart int64) []run {
-	var out []run
-	for i := 0; i < len(runs); i++ {
-		r := runs[i]
-		if n := len(out); n > 0 && !out[n-1].copy && !r.copy { // the run between them was swallowed
-			out[n-1].len += r.len
-			r = out[n-1]
-			out = out[:n-1]
-		}
-		if r.copy || r.len >= minPart || i == len(runs)-1 {
-			out = append(out, r)
-			continue
-		}
-		short := minPart - r.len
-		right, last := &runs[i+1], i+1 == len(runs)-1
-		left := len(out) - 1
-		switch {
-		case right.len-short >= minPart || last && right.len > short:
-			right.off, right.len = right.off+short, right.len-short
-			r.len = minPart
-		case left >= 0 && out[left].len-short >= minPart:
-			out[left].len -= short
-			r.off, r.len = r.off-short, minPart
-		default:
-			r.len += right.len
-			i++
-		}
-		out = append(out, r)
-	}
-	return out
 }
 
 // cutRuns cuts runs into pieces of equal length.
@@ -240,12 +176,12 @@ func countPieces(runs []run, l Limits, copyPart, scale int64) (n int64) {
 }
 
 // pieces is the number of pieces that a run is cut into: copied ones of about copyPart, sent ones as long as the layout's
-// parts are at that place, times scale, and none shorter than MinPart if the run is not.
+// first parts (what is sent between copies is little, and goes by as many connections as there are), times scale, and
+// none shorter than MinPart if the run is not.
 func (r run) pieces(l Limits, copyPart, scale int64) int64 {
 	aim := copyPart
 	if !r.copy {
-		_, _, aim = l.PartAt(r.off)
-		if aim > l.MaxPart/scale {
+		if aim = l.FirstPart; aim > l.MaxPart/scale {
 			aim = l.MaxPart
 		} else {
 			aim *= scale

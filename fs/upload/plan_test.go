@@ -120,15 +120,15 @@ func TestMakePlan(t *testing.T) {
 		{"cut", Need{Size: 30, Base: 30, BaseSize: 50}, "c30"},
 		{"append", Need{Size: 35, Base: 30, Dirty: at(30, 5)}, "c30 s5"},
 		{"append a little", Need{Size: 31, Base: 30, Dirty: at(30, 1)}, "c30 s1"},
-		{"append a hole", Need{Size: 40, Base: 20, Dirty: at(35, 1)}, "c20 s10 s10"},
+		{"append a hole", Need{Size: 40, Base: 20, Dirty: at(35, 1)}, "c20 s7 s7 s6"},
 		{"header", Need{Size: 30, Base: 30, Dirty: at(0, 1)}, "s5 c25"},
-		{"middle", Need{Size: 30, Base: 30, Dirty: at(14, 2)}, "c14 s5 c11"},
+		{"middle", Need{Size: 30, Base: 30, Dirty: at(14, 2)}, "c11 s5 c14"},
 		{"last byte", Need{Size: 30, Base: 30, Dirty: at(29, 1)}, "c29 s1"},
 		{"near the end: a short copy at last", Need{Size: 30, Base: 30, Dirty: at(20, 6)}, "c20 s6 c4"},
-		{"near the end: from the left", Need{Size: 30, Base: 30, Dirty: at(26, 1)}, "c22 s5 c3"},
-		{"two edits, a copy between", Need{Size: 30, Base: 30, Dirty: at(4, 2, 16, 2)}, "s6 c10 s5 c9"},
+		{"near the end: the rest is cheaper than a least part", Need{Size: 30, Base: 30, Dirty: at(26, 1)}, "c26 s4"},
+		{"two edits, a copy between", Need{Size: 30, Base: 30, Dirty: at(4, 2, 16, 2)}, "s6 c7 s5 c12"},
 		{"two edits, too near", Need{Size: 40, Base: 40, Dirty: at(10, 1, 14, 1)}, "c10 s5 c25"},
-		{"from the left", Need{Size: 30, Base: 30, Dirty: at(12, 1, 18, 12)}, "c8 s5 c5 s12"},
+		{"from the left", Need{Size: 30, Base: 30, Dirty: at(12, 1, 18, 12)}, "c8 s5 c5 s6 s6"},
 		{"neither side has enough", Need{Size: 30, Base: 30, Dirty: at(5, 1, 11, 19)}, "c5 s7 s6 s6 s6"},
 	} {
 		p, err := MakePlan(c.need, small)
@@ -164,7 +164,7 @@ func TestSmallEditOfALargeFileSendsLittle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if p.sent() != 5*mib || len(p.Pieces) > 12 {
+	if p.sent() != 5*mib || len(p.Pieces) > 19 {
 		t.Errorf("%d bytes in %d pieces", p.sent(), len(p.Pieces))
 	}
 }
@@ -265,6 +265,67 @@ func TestMakePlanSendsLittle(t *testing.T) {
 			t.Fatalf("%+v in %+v: %s sends %d, %d would do", n, l, show(p), sent, most)
 		}
 	})
+}
+
+// Where the parts suffice, no plan moves fewer bytes up and down.
+func TestMakePlanMovesTheLeast(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := drawLimits(t)
+		l.MinPart = rapid.Int64Range(1, 8).Draw(t, "min")
+		l.MaxPart, l.MaxCopy = max(l.MaxPart, 2*l.MinPart), max(l.MaxCopy, 2*l.MinPart)
+		l.MaxParts = 10000
+		n, err := drawNeed(t, 150).normal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := planParts(n, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		up, down := n.moved(p.Pieces)
+		if least := leastMoved(n, l); up+down != least {
+			t.Fatalf("%+v in %+v: %s moves %d up, %d down; %d would do", n, l, show(p), up, down, least)
+		}
+	})
+}
+
+// leastMoved tries all ways to cut a file into legal pieces.
+func leastMoved(n Need, l Limits) int64 {
+	clean := make([]bool, n.Size)
+	for i := range n.Base {
+		clean[i] = true
+	}
+	for _, r := range n.Dirty {
+		for i := r.Off; i < r.Off+r.Len; i++ {
+			clean[i] = false
+		}
+	}
+	const never = 1 << 40
+	best := make([]int64, n.Size+1) // to reach an offset
+	for i := range best[1:] {
+		best[i+1] = never
+	}
+	for off := range n.Size {
+		cost, copied := int64(0), true
+		for to := off + 1; to <= n.Size; to++ {
+			cost++
+			if clean[to-1] {
+				cost++
+			} else {
+				copied = false
+			}
+			if to-off < l.MinPart && to != n.Size {
+				continue
+			}
+			if to-off <= l.MaxPart {
+				best[to] = min(best[to], best[off]+cost)
+			}
+			if copied && to-off <= l.maxCopyPart() {
+				best[to] = min(best[to], best[off])
+			}
+		}
+	}
+	return best[n.Size]
 }
 
 func drawLimits(t *rapid.T) Limits {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,18 +26,26 @@ const (
 // Uploader carries out uploads and copies for a whole mount. It is safe for concurrent use.
 type Uploader struct {
 	o     Options
+	born  time.Time
 	slots chan struct{} // one place per request with a body or copy in flight
 	// share is the most slots that one large file, or all streams together, may have, so that a small file never waits
 	// behind large parts alone. streams counts the streams' part of it.
 	share   int
 	streams chan struct{}
+	// learning is held by the one that finds out what a bucket's ETags are.
+	learning chan struct{}
 
 	wg sync.WaitGroup // background goroutines; Add under mu while not closed
 	mu struct {
 		sync.Mutex
-		closed    bool
-		live      map[*Stream]struct{}
-		undecided map[target][]string
+		closed   bool
+		live     map[*Stream]struct{}
+		mine     map[uploadID]account // uploads at work
+		creating map[target]int       // creations on their way
+		created  chan struct{}        // closed and made anew when a key has none any more
+		left     map[target][]leftover
+		adopted  map[uint64]struct{} // tokens
+		etags    map[string]etags    // by bucket
 	}
 }
 
@@ -48,10 +57,16 @@ func (t target) String() string { return t.bucket + "/" + t.key }
 // New makes an Uploader. No request is made.
 func New(o Options) *Uploader {
 	o = o.withDefaults()
-	u := &Uploader{o: o, slots: make(chan struct{}, o.Parallel), share: max(1, o.Parallel-o.Parallel/4)}
+	u := &Uploader{o: o, born: time.Now(), slots: make(chan struct{}, o.Parallel), share: max(1, o.Parallel-o.Parallel/4)}
 	u.streams = make(chan struct{}, u.share)
+	u.learning = make(chan struct{}, 1)
 	u.mu.live = make(map[*Stream]struct{})
-	u.mu.undecided = make(map[target][]string)
+	u.mu.mine = make(map[uploadID]account)
+	u.mu.creating = make(map[target]int)
+	u.mu.created = make(chan struct{})
+	u.mu.left = make(map[target][]leftover)
+	u.mu.adopted = make(map[uint64]struct{})
+	u.mu.etags = make(map[string]etags)
 	return u
 }
 
@@ -59,14 +74,17 @@ func New(o Options) *Uploader {
 func (u *Uploader) Limits() Limits { return u.o.Limits }
 
 // Store makes the object equal to the file and returns what the store has then: Size, ETag, Headers as sent, and Modified
-// where the answer tells it (a PUT's does not on some stores: it is zero then). Nothing of a failed Store is left in the
-// bucket, but for a Stream's parts, which the next Store takes up, and an upload whose completion is undecided. After a
-// successful Store the Stream is over, used or not.
+// where the answer tells it (a PUT's does not on some stores: it is zero then). A failed Store leaves in the bucket what the
+// next one of the key need not send again: the parts of a Stream, those that had arrived before a passing failure, and an
+// upload whose completion is undecided; Forget takes them back. After a successful Store the Stream is over, used or not,
+// and nothing else is left.
 //
 // Errors: s3client's, wrapped; Changed when the base is not the version that Job.Base names any more; Exists with
 // IfAbsent; TooLarge; the Source's own.
 func (u *Uploader) Store(ctx context.Context, j Job) (s3client.Object, error) {
 	to := target{j.Bucket, j.Key}
+	resume := slices.Clone(j.Resume)
+	j.resume = &resume
 	obj, err := u.store(ctx, to, j)
 	if err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", to, err)
@@ -74,6 +92,7 @@ func (u *Uploader) Store(ctx context.Context, j Job) (s3client.Object, error) {
 	if j.Stream != nil {
 		j.Stream.over(ctx)
 	}
+	u.leaveNamed(to, resume)
 	u.decide(ctx, to)
 	obj.Bucket, obj.Key, obj.Headers = j.Bucket, j.Key, &j.Headers
 	return obj, nil
@@ -86,7 +105,7 @@ func (u *Uploader) store(ctx context.Context, to target, j Job) (s3client.Object
 	}
 	for try := 1; ; try++ {
 		obj, err := u.tryStore(ctx, to, j)
-		again := errors.Is(err, errAgain)
+		again := errors.Is(err, errAgain) || errors.Is(err, errJoined) && try < sends
 		if errors.Is(err, s3client.Unsupported) && j.Base != nil { // a store that does not copy: send everything
 			j.Base, j.Need.Base, j.Need.BaseSize, again = nil, 0, 0, true
 		}
@@ -141,7 +160,7 @@ func (u *Uploader) plan(j Job) (Plan, error) {
 	return planParts(n, u.o.Limits)
 }
 
-// storeStream finishes the stream's upload, unless copying from the base sends less than what the stream is missing.
+// storeStream finishes the stream's upload, unless copying from the base moves less than what the stream is missing.
 func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan) (s3client.Object, error) {
 	s := j.Stream
 	full, ok := planLayout(j.Need.Size, u.o.Limits)
@@ -155,7 +174,11 @@ func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan)
 		return s3client.Object{}, err
 	}
 	defer s.release()
-	if plan.copies() && s.missing(full) > plan.sent() {
+	need, err := j.Need.normal()
+	if err != nil {
+		return s3client.Object{}, err
+	}
+	if plan.copies() && need.cost(s.missing(full)) > need.cost(plan.Pieces) {
 		return u.storeParts(ctx, to, j, plan)
 	}
 	if s.beyond(len(full)) { // the file got shorter: parts behind its end could neither be named nor taken back
@@ -175,32 +198,53 @@ func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan)
 
 func (u *Uploader) storeParts(ctx context.Context, to target, j Job, plan Plan) (s3client.Object, error) {
 	up := &upload{u: u, to: to, job: j, pieces: plan.Pieces, parts: make([]s3client.Part, len(plan.Pieces))}
-	obj, err := up.carryOut(ctx)
+	found, err := up.takeUp(ctx)
 	if err != nil {
+		return s3client.Object{}, err
+	}
+	if found != nil {
+		return u.putRight(ctx, to, *found, j)
+	}
+	obj, err := up.carryOut(ctx)
+	switch {
+	case err != nil:
+		return s3client.Object{}, err
+	case up.resumed && up.begun == nil:
+		return u.withHeaders(ctx, to, obj, j)
+	}
+	if obj, err = u.check(ctx, to, obj, j.Need.Size, plan.copies()); err != nil || sameHeaders(*up.begun, j.Headers) {
 		return obj, err
 	}
-	return u.check(ctx, to, obj, j.Need.Size, plan.copies())
+	obj.Bucket, obj.Key = to.bucket, to.key
+	return u.copy(ctx, obj, to, &j.Headers)
 }
 
-// put sends a file in one request. The answer's ETag is taken as the proof; no request is spent on a look.
+// put sends a file in one request, once more when the store says that it got other bytes. The answer's ETag is taken as the
+// proof; no request is spent on a look.
 func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, error) {
 	if err := acquire(ctx, u.slots); err != nil {
 		return s3client.Object{}, err
 	}
 	defer release(u.slots)
-	b := &body{src: j.Source, size: j.Need.Size}
-	obj, err := u.o.Store.Put(ctx, s3client.PutRequest{Bucket: to.bucket, Key: to.key, Headers: j.Headers, Body: b,
-		Size: j.Need.Size})
-	switch {
-	case err != nil:
-		return obj, b.cause(err)
-	case obj.ETag == "":
-		return obj, noETag("PUT Object", to)
-	case obj.Size != 0 && obj.Size != j.Need.Size:
-		return obj, wrongSize("PUT Object", to, obj.Size, j.Need.Size)
+	ahead(j.Source, 0, j.Need.Size)
+	for try := 1; ; try++ {
+		b := u.putBody(to, j.Source, j.Need.Size)
+		obj, err := u.o.Store.Put(ctx, s3client.PutRequest{Bucket: to.bucket, Key: to.key, Headers: j.Headers, Body: b,
+			Size: j.Need.Size})
+		switch {
+		case err != nil:
+			return obj, b.cause(err)
+		case obj.ETag == "":
+			return obj, noETag("PUT Object", to)
+		case obj.Size != 0 && obj.Size != j.Need.Size:
+			return obj, wrongSize("PUT Object", to, obj.Size, j.Need.Size)
+		}
+		obj.Size = j.Need.Size
+		if err = u.verifyPut(ctx, to, obj.ETag, b); err == nil || try == sends {
+			return obj, err
+		}
+		u.o.Log.Warn("object arrived with other bytes; it is sent again", "err", err)
 	}
-	obj.Size = j.Need.Size
-	return obj, nil
 }
 
 // Close aborts the streams that nobody has stored and waits for all background work, or for ctx.
@@ -219,7 +263,7 @@ func (u *Uploader) Close(ctx context.Context) error {
 	case <-ctx.Done():
 		errs = append(errs, fmt.Errorf("upload: close: %w", context.Cause(ctx)))
 	}
-	u.reportUndecided()
+	u.closeLeft(ctx)
 	return errors.Join(errs...)
 }
 

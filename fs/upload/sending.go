@@ -58,7 +58,7 @@ func (s *Stream) sendQueued(pt *part) (more bool) {
 	if !ok {
 		return false
 	}
-	done, err := s.u.sendPart(s.ctx, s.to, id, p, &body{src: s.src, off: p.Off, size: p.Len})
+	done, err := s.u.sendPart(s.ctx, s.to, id, p, s.src)
 	if err != nil {
 		s.u.o.Log.Debug("part not sent in the background", "bucket", s.to.bucket, "key", s.to.key, "part", p.Number, "err", err)
 	}
@@ -140,6 +140,9 @@ func (s *Stream) finishLocked(pt *part, id string, done s3client.Part, err error
 	pt.state = idle
 	switch {
 	case errors.Is(err, errAgain):
+		if id == s.mu.id { // if it was there all the same, it would be forgotten now
+			s.u.spawn(func() { s.u.abortLogged(s.to, id) })
+		}
 		s.resetLocked(id)
 	case err == nil && id == s.mu.id:
 		pt.state, pt.done = sent, done
@@ -209,14 +212,14 @@ func (s *Stream) fresh(pieces []Piece) []s3client.Part {
 	return parts
 }
 
-// missing is the number of bytes of the pieces that are not there.
-func (s *Stream) missing(pieces []Piece) (n int64) {
+// missing are the pieces that are not there.
+func (s *Stream) missing(pieces []Piece) (not []Piece) {
 	for i, part := range s.fresh(pieces) {
 		if part.ETag == "" {
-			n += pieces[i].Len
+			not = append(not, pieces[i])
 		}
 	}
-	return n
+	return not
 }
 
 // beyond says whether the upload may have parts with numbers over n.
@@ -259,7 +262,7 @@ func (s *Stream) forsake(ctx context.Context) {
 	}
 	s.vanished(id)
 	if undecided {
-		s.u.setUndecided(s.to, id)
+		s.u.leaveMine(s.to, id, true, &s.headers)
 		return
 	}
 	s.u.abortSoon(ctx, s.to, id)

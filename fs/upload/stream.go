@@ -214,7 +214,7 @@ func (s *Stream) Abort(ctx context.Context) error {
 	switch {
 	case id == "":
 	case undecided:
-		s.u.setUndecided(s.to, id)
+		s.u.leaveMine(s.to, id, true, &s.headers)
 	default:
 		if err := s.u.abort(ctx, s.to, id); err != nil {
 			return err

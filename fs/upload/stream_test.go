@@ -452,7 +452,8 @@ func TestWaitIsBackPressure(t *testing.T) {
 // Writers, a sealer and Stores run at once; at the end the object is the file.
 func TestStreamStress(t *testing.T) {
 	for seed := range uint64(8) {
-		e := newEnv(t)
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
 		e.fault.Add(s3fault.Rule{Call: "UploadPart", Probability: 0.1, Seed: seed, Before: s3client.Temporary})
 		e.fault.Add(s3fault.Rule{Call: "UploadPart", Probability: 0.1, Seed: seed + 100, After: s3client.Temporary})
 		e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Probability: 0.3, Seed: seed, Before: s3client.Throttled})
@@ -496,6 +497,9 @@ func TestStreamStress(t *testing.T) {
 			t.Errorf("seed %d: %d bytes in flight", seed, n)
 		}
 		e.noPending()
+		if left := reg.left(); len(left) != 0 {
+			t.Errorf("seed %d: registered %v", seed, left)
+		}
 		e.noWarnings()
 	}
 }

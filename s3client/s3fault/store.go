@@ -186,13 +186,23 @@ func do[T any](ctx context.Context, s *Store, c Call, f func() (T, error)) (T, e
 	var zero T
 	rules := s.choose(c)
 	if err := s.before(ctx, c, rules); err != nil {
+		doubt(ctx, err)
 		return zero, err
 	}
 	v, err := f()
 	if lost := s.after(c, rules); lost != nil {
+		doubt(ctx, lost)
 		return zero, lost
 	}
 	return v, err
+}
+
+// doubt notes an error that leaves it open whether the call was carried out.
+func doubt(ctx context.Context, err error) {
+	switch s3client.KindOf(err) {
+	case s3client.Temporary, s3client.Unknown, s3client.Canceled:
+		s3client.Doubtful(ctx)
+	}
 }
 
 // try is do for calls without a result.

@@ -14,6 +14,10 @@
 //	smallfiles 2,000 cold files of 16 KiB in one directory, one after another
 //	parallel   16 readers of 16 cold files
 //	write      one large file
+//	edit       4 KiB changed in a stored object: 100 times within 20 MiB, 100 times all over, at its end
+//	newfiles   500 new files of 16 KiB by 16 threads, stored at close and behind the journal
+//	trees      tar, rsync, unzip, git clone of 2,000 small files
+//	remove     rm -r of 2,000 objects
 //
 // The store is tests/bench/store, which costs next to nothing, at two distances: wan is 20 ms to the first byte of an
 // answer and 80 MB/s for each connection, lan is 1 ms and no limit. Reads begin on a fresh mount, so that no cache has

@@ -160,3 +160,30 @@ func (r *raw) list(prefix string) (keys []string, err error) {
 		token = page.NextContinuationToken
 	}
 }
+
+// same compares a whole object.
+func (r *raw) same(ctx context.Context, key string, want []byte) error {
+	body, info, _, err := r.core.GetObject(ctx, bucket, key, minio.GetObjectOptions{})
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	if info.Size != int64(len(want)) {
+		return fmt.Errorf("%s has %d bytes, not %d", key, info.Size, len(want))
+	}
+	buf := make([]byte, rangeBytes)
+	for off := 0; off < len(want); off += len(buf) {
+		b := buf[:min(len(buf), len(want)-off)]
+		if _, err := io.ReadFull(body, b); err != nil {
+			return err
+		}
+		if !bytes.Equal(b, want[off:off+len(b)]) {
+			return fmt.Errorf("%s differs between %d and %d", key, off, off+len(b))
+		}
+	}
+	return nil
+}
+
+func (r *raw) remove(ctx context.Context, key string) error {
+	return r.core.RemoveObject(ctx, bucket, key, minio.RemoveObjectOptions{})
+}

@@ -58,6 +58,7 @@ type rig struct {
 	big     object
 	small   []object
 	par     []object
+	source  *source  // of trees; nil until it is needed
 	buffers [][]byte // of the bare client, used again and again
 }
 

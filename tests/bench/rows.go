@@ -78,11 +78,11 @@ func (r *rig) builds() (l []*pailfs) {
 }
 
 func rowNames() []string {
-	return []string{"seqread", "firstbyte", "again", "randread", "smallfiles", "parallel", "write"}
+	return []string{"seqread", "firstbyte", "again", "randread", "smallfiles", "parallel", "write", "edit", "newfiles", "trees", "remove"}
 }
 
 // rowsOf are the rows of a group at the present link.
-func (r *rig) rowsOf(group string) ([]row, error) {
+func (r *rig) rowsOf(ctx context.Context, group string) ([]row, error) {
 	switch group {
 	case "seqread":
 		return []row{r.seqread()}, nil
@@ -98,6 +98,14 @@ func (r *rig) rowsOf(group string) ([]row, error) {
 		return []row{r.parallel()}, nil
 	case "write":
 		return []row{r.write()}, nil
+	case "edit":
+		return r.edit(), nil
+	case "newfiles":
+		return []row{r.newfiles()}, nil
+	case "trees":
+		return r.trees(ctx)
+	case "remove":
+		return []row{r.remove()}, nil
 	}
 	return nil, fmt.Errorf("no row %q", group)
 }
@@ -116,7 +124,7 @@ func (r *rig) measureAll(ctx context.Context) (*results, error) {
 			if group == "again" && i < len(r.o.links)-1 {
 				continue // nothing of it depends on the distance
 			}
-			rows, err := r.rowsOf(group)
+			rows, err := r.rowsOf(ctx, group)
 			if err != nil {
 				return nil, err
 			}

@@ -50,6 +50,30 @@ func (r *rig) targets() []target {
 		{"16 readers / raw", "wan", "parallel", false, 0.90, speedOf(par, rawName)},
 		{"16 readers / raw", "lan", "parallel", false, 0.90, speedOf(par, rawName)},
 		{"16 readers / raw", "far", "parallel", false, 0.90, speedOf(par, rawName)},
+		{"sequential write / raw", "wan", "write", false, 0.95, speedOf(r.writeTitle(), rawName)},
+		{"sequential write / raw", "lan", "write", false, 0.85, speedOf(r.writeTitle(), rawName)},
+		{"sequential write, peak RSS in MiB", "wan", "write", true, 300e6 / mib, rssOfRow(r.writeTitle())},
+		{"100 writes near each other, MiB up", "wan", "edit", true, 32, sentBy(r.editNear().title)},
+		{"100 writes near each other, MiB down", "wan", "edit", true, 12, receivedBy(r.editNear().title)},
+		{"100 writes near each other / s3fs", "wan", "edit", false, 10, speedOf(r.editNear().title, "s3fs")},
+		{"100 writes near each other / rclone", "wan", "edit", false, 10, speedOf(r.editNear().title, "rclone")},
+		{"100 writes all over / uploading it once", "wan", "edit", false, 1 / 1.2, speedOf(r.editFar().title, rawUpload)},
+		{"appended 4 KiB, MiB up", "wan", "edit", true, 10, sentBy(r.editEnd().title)},
+		{"new files, PUTs", "wan", "newfiles", true, newFiles, countOf(newTitle(), "Put")},
+		{"new files / raw", "wan", "newfiles", false, 0.90, speedOf(newTitle(), rawName)},
+		{"new files / raw", "lan", "newfiles", false, 0.90, speedOf(newTitle(), rawName)},
+		{"new files, closes behind the journal / in the store", "wan", "newfiles", false, 20, overOwn(newTitle(), behind)},
+		{"new files behind the journal, until stored / raw", "wan", "newfiles", false, 0.90, variant(behindAll, speedOf(newTitle(), rawName))},
+		{"new files behind the journal, until stored / raw", "lan", "newfiles", false, 0.90, variant(behindAll, speedOf(newTitle(), rawName))},
+		{"tar x, requests a file", "wan", "trees", true, 1.05, variant(behind, requestsAnOp(r.treeTitle("tar x")))},
+		{"rsync -a, requests a file", "wan", "trees", true, 1.05, variant(behind, requestsAnOp(r.treeTitle("rsync -a")))},
+		{"unzip, requests a file", "wan", "trees", true, 1.05, variant(behind, requestsAnOp(r.treeTitle("unzip")))},
+		{"git clone, requests a file", "wan", "trees", true, 1.05, variant(behind, requestsAnOp(r.treeTitle("git clone")))},
+		{"tar x until stored / raw", "wan", "trees", false, 1 / 1.3, variant(behind, speedOf(r.treeTitle("tar x"), rawName))},
+		{"rsync -a until stored / raw", "wan", "trees", false, 1 / 1.3, variant(behind, speedOf(r.treeTitle("rsync -a"), rawName))},
+		{"unzip until stored / raw", "wan", "trees", false, 1 / 1.3, variant(behind, speedOf(r.treeTitle("unzip"), rawName))},
+		{"git clone until stored / raw", "wan", "trees", false, 1 / 1.3, variant(behind, speedOf(r.treeTitle("git clone"), rawName))},
+		{"rm -r, requests", "wan", "remove", true, float64(r.o.files)/1000*2 + 30, variant(behind, requestsOf(r.removeTitle()))},
 		{"16 readers, peak RSS in MiB", "wan", "parallel", true, float64(r.o.memoryMiB) + 60e6/mib, rssOfRow(par)},
 	}
 }
@@ -192,4 +216,35 @@ func fetched(title string) measured {
 
 func rssOfRow(title string) measured {
 	return worst(title, func(s sample) float64 { return float64(s.PeakRSS) / mib })
+}
+
+// sentBy and receivedBy are bodies of objects, in MiB.
+func sentBy(title string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.Counts.In) / mib })
+}
+
+func receivedBy(title string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.Counts.Data) / mib })
+}
+
+func (s sample) requests() (n int64) {
+	for _, c := range s.Counts.Requests {
+		n += c
+	}
+	return n
+}
+
+func requestsOf(title string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.requests()) })
+}
+
+func requestsAnOp(title string) measured {
+	return worst(title, func(s sample) float64 { return float64(s.requests()) / float64(s.Ops) })
+}
+
+// overOwn is a variant's speed beside the build's own without it.
+func overOwn(title, suffix string) measured {
+	return func(res *results, link, build string) (float64, bool) {
+		return speedOf(title, build)(res, link, build+" "+suffix)
+	}
 }

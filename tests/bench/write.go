@@ -9,12 +9,16 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
+func (r *rig) writeTitle() string {
+	return fmt.Sprintf("%d MiB written, until close has returned", r.big.size/mib)
+}
+
 // write: one large file, until close has returned and it is in the store.
 func (r *rig) write() row {
-	written := newObject("written.bin", r.big.size/2)
+	written := newObject("written.bin", r.big.size)
 	data := make([]byte, written.size)
 	written.content.fill(data, 0)
-	w := row{title: fmt.Sprintf("%d MiB written", written.size/mib), unit: "MB/s", value: megabytes,
+	w := row{title: r.writeTitle(), unit: "MB/s", value: megabytes,
 		notes: []string{"raw: 16 parts of 8 MiB at once"}}
 	finish := func(ctx context.Context, s sample, err error) (sample, error) {
 		s.Bytes = written.size
@@ -27,8 +31,8 @@ func (r *rig) write() row {
 		s, err := r.measureRaw(parallel, func(c *raw) error { return c.write(ctx, written.key, data) })
 		return finish(ctx, s, err)
 	}})
-	for _, by := range r.builds() {
-		w.steps = append(w.steps, step{name: by.name(), base: rawName, run: func(ctx context.Context) (sample, error) {
+	for i, by := range r.mounters {
+		w.steps = append(w.steps, step{name: by.name(), base: rawName, once: i >= len(r.builds()), run: func(ctx context.Context) (sample, error) {
 			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error { return writeFile(m.path(written.key), data) }})
 			return finish(ctx, s, err)
 		}})
@@ -63,5 +67,5 @@ func (r *rig) verify(ctx context.Context, o object) error {
 	if err := r.direct.read(ctx, pieces(o), r.buffers); err != nil {
 		return err
 	}
-	return r.direct.core.RemoveObject(ctx, bucket, o.key, minio.RemoveObjectOptions{})
+	return r.direct.remove(ctx, o.key)
 }

@@ -317,6 +317,14 @@ func (w *writer) fails() {
 	}
 }
 
+// ends lets the writer write more and close, which must both succeed.
+func (w *writer) ends() {
+	w.t.Helper()
+	w.in.Close()
+	w.says("more <nil>")
+	w.says("closed <nil>")
+}
+
 // object is what the store has under a key, "" and false when nothing.
 func (d *desk) object(key string) (string, bool) {
 	d.t.Helper()

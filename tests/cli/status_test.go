@@ -32,6 +32,27 @@ type report struct {
 			Path string `json:"path"`
 		} `json:"files"`
 	} `json:"unsaved"`
+	Pending *struct {
+		Files    int    `json:"files"`
+		Bytes    int64  `json:"bytes"`
+		Names    int    `json:"names"`
+		Failed   int    `json:"failed"`
+		Failures []left `json:"failures"`
+	} `json:"pending"`
+	Recovered *struct {
+		Files   int   `json:"files"`
+		Bytes   int64 `json:"bytes"`
+		Names   int   `json:"names"`
+		Stored  int   `json:"stored"`
+		Waiting int   `json:"waiting"`
+	} `json:"recovered"`
+	Journal *struct {
+		Durability string  `json:"durability"`
+		MaxLag     float64 `json:"max_lag_seconds"`
+		Records    int     `json:"records"`
+		Log        int64   `json:"log_bytes"`
+		Syncs      int64   `json:"syncs"`
+	} `json:"journal"`
 	Memory *struct {
 		RSS int64 `json:"rss_bytes"`
 	} `json:"memory"`

@@ -19,11 +19,12 @@ var rooms = map[string][]string{
 	"pailfs/fs/journal":  {},
 	"pailfs/s3client":    {},
 	"pailfs/fs/upload":   {"pailfs/fs/journal", "pailfs/s3client"},
+	"pailfs/fs/outbox":   {"pailfs/s3client"},
 	"pailfs/fs/content":  {"pailfs/cache", "pailfs/fs/journal", "pailfs/fs/upload", "pailfs/s3client"},
 	"pailfs/fs/tree":     {"pailfs/cache", "pailfs/s3client"},
 	"pailfs/fs/ahead":    {},
 	"pailfs/fs":          {"pailfs/cache", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/tree", "pailfs/s3client"},
-	"pailfs/cmd/pailfs":  {"pailfs/cache", "pailfs/fs", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/journal", "pailfs/fs/tree", "pailfs/fs/upload", "pailfs/s3client"},
+	"pailfs/cmd/pailfs":  {"pailfs/cache", "pailfs/fs", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/journal", "pailfs/fs/outbox", "pailfs/fs/tree", "pailfs/fs/upload", "pailfs/s3client"},
 	"pailfs/tests/bench": {"pailfs/tests/bench/store"},
 }
 

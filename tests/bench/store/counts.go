@@ -39,8 +39,8 @@ type Counts struct {
 	Aborted int64
 	// Failed counts answers of 500 and above.
 	Failed int64
-	// Connections is how many were opened; MaxInFlight the most requests at one time.
-	Connections, MaxInFlight int64
+	// Connections is how many were opened; InFlight the requests not answered yet, MaxInFlight the most of them at one time.
+	Connections, InFlight, MaxInFlight int64
 }
 
 type counters struct {
@@ -65,7 +65,7 @@ func (c *counters) begin(k kind) {
 func (s *Server) Counts() Counts {
 	c := &s.count
 	out := Counts{Requests: map[string]int64{}, In: c.in.Load(), Out: c.out.Load(), Data: c.data.Load(),
-		Aborted: c.aborted.Load(), Failed: c.failed.Load(), Connections: c.conns.Load(), MaxInFlight: c.maximum.Load()}
+		Aborted: c.aborted.Load(), Failed: c.failed.Load(), Connections: c.conns.Load(), InFlight: c.inFlight.Load(), MaxInFlight: c.maximum.Load()}
 	for k := range kinds {
 		if n := c.byKind[k].Load(); n > 0 {
 			out.Requests[k.String()] = n

@@ -1,0 +1,132 @@
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"pailfs/s3client"
+)
+
+// Detaching is a File on its way to a life without a name. It has all the File's tokens: writes and commits wait, so that
+// nothing is stored under the name after the store has deleted it. It ends with Done or Undo; both may be called on nil.
+type Detaching struct{ f *File }
+
+// Detach prepares the File of an id for the end of its object: what its handles may still read is fetched into the
+// spool. Nothing is given up yet. Nil without an error when nothing is known of the id.
+func (s *Files) Detach(ctx context.Context, id ID) (*Detaching, error) {
+	if err := s.settleClones(ctx, id); err != nil {
+		return nil, fmt.Errorf("detach %s: %w", id, err)
+	}
+	f := s.pin(id)
+	if f == nil {
+		return nil, nil
+	}
+	if err := f.prepareDetach(ctx); err != nil {
+		s.unpin(f)
+		return nil, fmt.Errorf("detach %s: %w", id, err)
+	}
+	return &Detaching{f}, nil
+}
+
+// prepareDetach returns with everything taken, or an error.
+func (f *File) prepareDetach(ctx context.Context) error {
+	if err := f.takeAll(ctx); err != nil {
+		return err
+	}
+	f.files.setLeaving(f, true)
+	err := f.files.settleClones(ctx, f.ID()) // who cloned it while we waited
+	if err == nil {
+		f.stopStream(ctx)
+		if !f.isOpen() {
+			return nil
+		}
+		err = f.fetchBase(ctx)
+	}
+	if errors.Is(err, s3client.Changed) || errors.Is(err, s3client.NotFound) {
+		err = nil // somebody else took the bytes away already; reading them fails as it did before
+	}
+	if err != nil {
+		f.files.setLeaving(f, false)
+		f.giveAll()
+	}
+	return err
+}
+
+// setLeaving is seen by every CloneRange that begins afterwards.
+func (s *Files) setLeaving(f *File, yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.leaving = yes
+}
+
+func (f *File) isOpen() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.refs > 0
+}
+
+// Uncertain says whether the file is a new one whose upload had no answer: nobody knows whether there is an object.
+func (d *Detaching) Uncertain() bool { return d != nil && d.f != nil && d.f.isUncertain() }
+
+// Erase deletes the object of a new file whose upload had no answer: nobody knows whether it is there, and nobody else
+// would delete it. For every other file it does nothing.
+func (d *Detaching) Erase(ctx context.Context) error {
+	if !d.Uncertain() {
+		return nil
+	}
+	id := d.f.ID()
+	if err := d.f.files.erase(ctx, id); err != nil {
+		return fmt.Errorf("delete %s, of which an upload had no answer: %w", id, err)
+	}
+	return nil
+}
+
+func (f *File) isUncertain() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.underLocked() == nil && f.mu.uncertain
+}
+
+// Done says that the name is gone: the File lives on for its handles alone, Sync has nothing to do any more, and what
+// nobody has open is dropped, unsaved changes too. Its record goes from the journal: whoever deleted a stored object in the
+// journal has made that durable before, and syncs the journal after Done where the store had nothing.
+func (d *Detaching) Done() {
+	if d == nil || d.f == nil {
+		return
+	}
+	f := d.f
+	d.f = nil
+	id := f.ID()
+	f.dropKept(f.files.detach(f))
+	f.files.o.Uploader.Forget(id.Bucket, id.Key)
+	f.giveAll()
+	f.files.unpin(f)
+}
+
+// Undo says that the name stays: the File goes on as before.
+func (d *Detaching) Undo() {
+	if d == nil || d.f == nil {
+		return
+	}
+	f := d.f
+	d.f = nil
+	f.files.setLeaving(f, false)
+	f.giveAll()
+	f.files.unpin(f)
+}
+
+// detach takes a File's id away.
+func (s *Files) detach(f *File) *kept {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if id := f.ID(); s.mu.byID[id] == f {
+		delete(s.mu.byID, id)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.detached = true
+	return f.takeKeptLocked()
+}

@@ -1,0 +1,153 @@
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+
+	"pailfs/cache"
+	"pailfs/fs/journal"
+	"pailfs/fs/upload"
+	"pailfs/s3client"
+)
+
+// snapshot is one state of a file; the turn keeps its bytes as they are.
+type snapshot struct {
+	id      ID
+	layout  layout
+	base    *Base
+	spool   *journal.Spool
+	stream  *streaming
+	gen     uint64
+	touches uint64
+	version cache.Version
+	foreign bool
+}
+
+func (f *File) snapshot() *snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := &snapshot{id: f.mu.id, layout: f.mu.layout.clone(), base: f.mu.base, spool: f.mu.spool, stream: f.mu.stream,
+		gen: f.mu.gen, touches: f.mu.touches, foreign: f.mu.foreign}
+	if s.base != nil {
+		s.version = s.base.Version
+	}
+	return s
+}
+
+// content reads a snapshot from beginning to end (io.ReaderAt).
+type content struct {
+	*snapshot
+	ctx    context.Context
+	blocks *cache.Blocks
+}
+
+func (c content) ReadAt(p []byte, off int64) (int, error) {
+	l := look{off: off, n: int64(len(p)), segs: c.layout.split(off, int64(len(p))), version: c.version, spool: c.spool}
+	if len(l.segs) == 0 {
+		return 0, io.EOF
+	}
+	n := int(end(l.segs[len(l.segs)-1].Range) - off)
+	if err := l.fill(c.ctx, c.blocks.ReadAt, p[:n]); err != nil {
+		return 0, err
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+var _ upload.Ahead = content{}
+
+// Ahead fetches what of the base lies in a range that is about to be read, in few large pieces.
+func (c content) Ahead(off, n int64) {
+	from, to := int64(-1), int64(0)
+	for _, s := range c.layout.split(off, n) {
+		if s.from == fromBase {
+			if from < 0 {
+				from = s.Off
+			}
+			to = end(s.Range)
+		}
+	}
+	for _, piece := range pieces(max(from, 0), to) {
+		c.blocks.Prefetch(c.version, piece.Off, piece.Len)
+	}
+}
+
+// upload makes the object id equal to a snapshot.
+func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Object, error) {
+	if st := snap.stream; st != nil && (st.id != id || snap.layout.base > 0) {
+		f.forgetStream(st)
+		f.abort(ctx, st)
+		snap.stream = nil
+	}
+	headers, err := f.headersFor(ctx, snap.id, snap.stream != nil)
+	if err != nil {
+		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
+	}
+	job := upload.Job{Bucket: id.Bucket, Key: id.Key, Headers: headers, Source: content{snap, ctx, f.files.o.Blocks}}
+	if snap.stream != nil {
+		job.Stream = snap.stream.Stream
+	}
+	job.Resume = f.resume(id)
+	if v := snap.version; snap.layout.base > 0 {
+		job.Base = &upload.Base{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Size: v.Size}
+	}
+	job.Need = snap.layout.need(snap.version.Size)
+	obj, err := f.files.o.Uploader.Store(ctx, job)
+	if err != nil {
+		f.failedUpload(id, err)
+		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
+	}
+	obj.Bucket, obj.Key, obj.Size, obj.Headers = id.Bucket, id.Key, snap.layout.size, &job.Headers
+	if obj.Modified.IsZero() && job.Stream != nil {
+		f.complete(ctx, &obj)
+	}
+	return obj, nil
+}
+
+// failedUpload notes that an upload to the file's own name may have made the object nevertheless.
+func (f *File) failedUpload(id ID, err error) {
+	if answered(err) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.uncertain = f.mu.uncertain || f.mu.id == id
+}
+
+// answered says whether an error is the store's word that it did nothing.
+func answered(err error) bool {
+	for _, k := range []s3client.Kind{s3client.NotFound, s3client.Exists, s3client.Changed, s3client.Denied,
+		s3client.Throttled, s3client.TooLarge, s3client.Unsupported, s3client.Invalid} {
+		if errors.Is(err, k) {
+			return true
+		}
+	}
+	return false
+}
+
+// complete asks when a streamed object was stored: its headers carry no time, so that the store's counts. The object is
+// safe whatever the answer is.
+func (f *File) complete(ctx context.Context, obj *s3client.Object) {
+	head, err := f.files.o.Store.Head(s3client.Patient(ctx), obj.Bucket, obj.Key)
+	if err == nil && head.ETag == obj.ETag {
+		obj.Modified = head.Modified
+		return
+	}
+	f.files.o.Log.Debug("time of a stored object is not known", "object", obj.Bucket+"/"+obj.Key, "err", err)
+}
+
+// resume are the uploads of an earlier run that may have parts of the file.
+func (f *File) resume(id ID) []string {
+	f.mu.Lock()
+	ids, recovered := f.mu.resume, f.mu.recovered
+	f.mu.Unlock()
+	if recovered && f.files.o.Resume != nil {
+		ids = append(slices.Clone(ids), f.files.o.Resume(id)...)
+	}
+	return ids
+}

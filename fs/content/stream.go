@@ -1,0 +1,144 @@
+package content
+
+import (
+	"context"
+	"fmt"
+
+	"pailfs/fs/journal"
+	"pailfs/fs/upload"
+)
+
+// waitStream is the back-pressure of a writer that is faster than the network: it waits, without the turn, until little
+// enough of the file is on its way.
+func (f *File) waitStream(ctx context.Context) error {
+	st := f.currentStream()
+	if st == nil || st.InFlight() < f.files.o.StreamBytes {
+		return nil
+	}
+	if err := st.Wait(ctx, f.files.o.StreamBytes); err != nil {
+		return fmt.Errorf("write %s: %w", f.ID(), err)
+	}
+	return nil
+}
+
+func (f *File) currentStream() *streaming {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.stream
+}
+
+// streamed tells the running upload what was written, and starts one when a new file written from its beginning outgrows
+// a single PUT. The caller has the turn.
+func (f *File) streamed(ctx context.Context, r Range) {
+	st := f.currentStream()
+	if st == nil {
+		if st = f.startStream(ctx); st == nil {
+			return
+		}
+	}
+	if r.Off < st.sealed {
+		st.Touched(r.Off, min(r.Len, st.sealed-r.Off))
+	}
+	f.seal(st)
+}
+
+// seal gives the upload the layout's parts that the writer has left behind. Not the first: many programs come back to
+// write a header; it goes with the commit.
+func (f *File) seal(st *streaming) {
+	f.mu.Lock()
+	front := f.mu.front
+	f.mu.Unlock()
+	for {
+		number, start, length := f.files.o.Uploader.Limits().PartAt(st.sealed)
+		if length <= 0 || start+length > front {
+			return
+		}
+		if number > 1 {
+			st.Sealed(start, length)
+		}
+		st.sealed = start + length
+	}
+}
+
+// startStream begins an upload if the file is one to stream: nothing of it is in the store, and it was written without a
+// gap from its beginning past what one PUT carries.
+func (f *File) startStream(ctx context.Context) *streaming {
+	u := f.files.o.Uploader
+	f.mu.Lock()
+	id, l := f.mu.id, &f.mu.layout
+	fits := l.base == 0 && f.mu.front > u.Limits().SinglePut && !f.mu.detached && !f.mu.superseded && f.mu.state != syncing
+	spool := f.mu.spool
+	f.mu.Unlock()
+	if !fits || spool == nil {
+		return nil
+	}
+	headers, err := f.headersFor(ctx, id, true)
+	if err != nil {
+		return nil // the commit asks again, and reports it
+	}
+	st := &streaming{id: id, Stream: u.NewStream(id.Bucket, id.Key, headers, spoolSource{spool})}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.stream = st
+	return st
+}
+
+// spoolSource is the content of a file without a base: the spool, and zeros where it has holes or ends.
+type spoolSource struct{ spool *journal.Spool }
+
+func (s spoolSource) ReadAt(p []byte, off int64) (int, error) {
+	if err := readSpool(s.spool, p, off); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// streamCut tells the running upload of a new size: a file cut so short that one PUT will do gives it up.
+func (f *File) streamCut(ctx context.Context, size, old int64) {
+	st := f.currentStream()
+	switch {
+	case st == nil || size >= old:
+	case size <= f.files.o.Uploader.Limits().SinglePut:
+		f.stopStream(ctx)
+	case size < st.sealed:
+		st.Touched(size, st.sealed-size)
+		_, start, _ := f.files.o.Uploader.Limits().PartAt(size)
+		st.sealed = min(st.sealed, start) // what is written there again is sent again
+	}
+}
+
+// stopStream gives the running upload up; the caller has the turn.
+func (f *File) stopStream(ctx context.Context) {
+	f.mu.Lock()
+	st := f.mu.stream
+	f.mu.stream = nil
+	f.mu.Unlock()
+	f.abort(ctx, st)
+}
+
+// forgetStream takes a running upload off the file, if it is the file's.
+func (f *File) forgetStream(st *streaming) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.stream == st {
+		f.mu.stream = nil
+	}
+}
+
+// abort ends an upload that nobody will finish. Parts that cannot be aborted now cost space in the store until the
+// bucket's unfinished uploads are cleared; the file itself is not in danger, so that is logged and no error.
+func (f *File) abort(ctx context.Context, st *streaming) {
+	if st == nil {
+		return
+	}
+	if err := st.Abort(ctx); err != nil {
+		f.files.o.Log.Warn("an unfinished upload stays in the store", "object", st.id.String(), "err", err)
+	}
+}
+
+// streaming is an upload that runs while the file is being written, and how much of the file it was given.
+type streaming struct {
+	*upload.Stream
+	id     ID
+	sealed int64 // the layout's parts below were sealed or are the first
+}

@@ -1,0 +1,169 @@
+package outbox
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"strings"
+
+	"pailfs/s3client"
+)
+
+// job is what one worker carries out: one entry, or deletes of one bucket that go in one request.
+type job struct {
+	entries   []*entry
+	ops       []Op // what they said when they began; they are not changed while they run
+	check     bool // of one delete: ask first whether the object is still the one that was meant
+	checkOnly bool // and then let it go with others
+}
+
+// carryOut makes the requests of a job and records what became of its entries.
+func (b *Outbox) carryOut(j job) {
+	switch {
+	case len(j.entries) > 1:
+		b.deleteMany(j)
+	case j.check:
+		b.checkedDelete(j)
+	default:
+		obj, err := b.request(b.ctx, &j.ops[0])
+		b.ended(j.entries[0], j.ops[0], obj, err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.mu.running--
+	b.kickLocked()
+}
+
+// request carries one Op out.
+func (b *Outbox) request(ctx context.Context, op *Op) (s3client.Object, error) {
+	switch op.Kind {
+	case KindPut:
+		return b.put(ctx, op)
+	case KindHeaders:
+		return b.setHeaders(ctx, op)
+	}
+	err := b.o.Store.Delete(ctx, op.Bucket, op.Key)
+	if errors.Is(err, s3client.NotFound) {
+		err = nil // it is gone, or its bucket is
+	}
+	return s3client.Object{}, err
+}
+
+func (b *Outbox) put(ctx context.Context, op *Op) (s3client.Object, error) {
+	obj, err := b.o.Store.Put(ctx, s3client.PutRequest{Bucket: op.Bucket, Key: op.Key, Headers: op.Headers,
+		Body: bytes.NewReader(op.Body), Size: int64(len(op.Body))})
+	if err != nil {
+		return obj, err
+	}
+	return described(obj, op, int64(len(op.Body))), nil
+}
+
+// setHeaders copies an object onto itself. Copies of large and of multipart objects need more than one Store.Copy. Where
+// no version is named, it is the one that is there now.
+func (b *Outbox) setHeaders(ctx context.Context, op *Op) (s3client.Object, error) {
+	if op.ETag == "" {
+		obj, err := b.o.Store.Head(ctx, op.Bucket, op.Key)
+		if err != nil {
+			return obj, err
+		}
+		seen := *op
+		seen.ETag, seen.Size = obj.ETag, obj.Size
+		op = &seen
+	}
+	copies := b.copyOnce
+	if b.o.Copy != nil && (strings.Contains(op.ETag, "-") || op.Size > b.o.Store.Profile().MaxCopy) {
+		copies = b.o.Copy
+	}
+	obj, err := copies(ctx, s3client.Object{Bucket: op.Bucket, Key: op.Key, ETag: op.ETag, Size: op.Size}, op.Bucket, op.Key,
+		&op.Headers)
+	if errors.Is(err, s3client.Changed) {
+		obj, err = b.haveAlready(ctx, op, err)
+	}
+	if err != nil {
+		return obj, err
+	}
+	return described(obj, op, op.Size), nil
+}
+
+// haveAlready looks at an object that is another version than the one that was to get headers. A copy onto itself gives a
+// multipart object another ETag on most stores: when the headers are what they should be, it has been carried out by an
+// attempt whose answer was lost, or before a crash. Else changed is the answer.
+func (b *Outbox) haveAlready(ctx context.Context, op *Op, changed error) (s3client.Object, error) {
+	obj, err := b.o.Store.Head(ctx, op.Bucket, op.Key)
+	switch {
+	case err != nil && !errors.Is(err, s3client.NotFound):
+		return obj, err // nobody knows: again later
+	case err != nil, obj.Size != op.Size, obj.Headers == nil, len(op.Headers.Meta) == 0,
+		!maps.Equal(obj.Headers.Meta, op.Headers.Meta):
+		return s3client.Object{}, changed
+	}
+	return obj, nil
+}
+
+func (b *Outbox) copyOnce(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error) {
+	return b.o.Store.Copy(ctx, s3client.CopyRequest{SrcBucket: src.Bucket, SrcKey: src.Key, SrcETag: src.ETag,
+		SrcSize: src.Size, Bucket: bucket, Key: key, Headers: h})
+}
+
+// described completes an answer by what was sent.
+func described(obj s3client.Object, op *Op, size int64) s3client.Object {
+	obj.Bucket, obj.Key, obj.Headers, obj.Size = op.Bucket, op.Key, &op.Headers, size
+	return obj
+}
+
+// checkedDelete deletes an object if it is still the one that was meant.
+func (b *Outbox) checkedDelete(j job) {
+	e, op := j.entries[0], j.ops[0]
+	obj, err := b.o.Store.Head(b.ctx, op.Bucket, op.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+		err = nil
+	case err != nil:
+	case obj.ETag != op.ETag:
+		err = &s3client.Error{Op: "HEAD Object", Bucket: op.Bucket, Key: op.Key, Kind: s3client.Changed, Err: fmt.Errorf(
+			"version %s was deleted here, version %s is stored now", op.ETag, obj.ETag)}
+	case j.checkOnly:
+		b.checked(e)
+		return
+	default:
+		_, err = b.request(b.ctx, &op)
+	}
+	b.ended(e, op, s3client.Object{}, err)
+}
+
+// deleteMany deletes the keys of a job by one request. A store that has no such call is not asked again.
+func (b *Outbox) deleteMany(j job) {
+	keys := make([]string, len(j.ops))
+	for i := range j.ops {
+		keys[i] = j.ops[i].Key
+	}
+	bucket := j.ops[0].Bucket
+	refused, err := b.o.Store.DeleteMany(b.ctx, bucket, keys)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+		err = nil // the bucket is gone
+	case errors.Is(err, s3client.Unsupported):
+		b.o.Log.Info("the store does not delete many objects at once: they go one by one", "bucket", bucket, "err", err)
+		b.oneByOne(j)
+		return
+	}
+	if err != nil {
+		b.failedTogether(j, err)
+		return
+	}
+	failed := make(map[string]error, len(refused))
+	for _, r := range refused {
+		if !errors.Is(r.Err, s3client.NotFound) {
+			failed[r.Key] = r.Err
+		}
+	}
+	for i, e := range j.entries {
+		err := failed[e.key]
+		if err != nil {
+			b.alone(e)
+		}
+		b.ended(e, j.ops[i], s3client.Object{}, err)
+	}
+}

@@ -1,0 +1,491 @@
+package upload
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
+	"pailfs/s3client/s3mem"
+)
+
+// book is a Register in memory.
+type book struct {
+	sync.Mutex
+	t    *testing.T
+	last uint64
+	open map[uint64]Left
+	log  []string // of calls, without tokens
+	fail error
+}
+
+func newBook(t *testing.T) *book { return &book{t: t, open: make(map[uint64]Left)} }
+
+func (b *book) setting(o *Options) { o.Register = b }
+
+func (b *book) Begins(bucket, key string) (uint64, error) {
+	b.Lock()
+	defer b.Unlock()
+	b.log = append(b.log, "begins")
+	if b.fail != nil {
+		return 0, b.fail
+	}
+	b.last++
+	b.open[b.last] = Left{Token: b.last, Bucket: bucket, Key: key, Begun: time.Now()}
+	return b.last, nil
+}
+
+func (b *book) change(what string, token uint64, f func(*Left)) error {
+	b.Lock()
+	defer b.Unlock()
+	b.log = append(b.log, what)
+	l, ok := b.open[token]
+	if !ok {
+		b.t.Errorf("%s of token %d, which is not open", what, token)
+	}
+	f(&l)
+	b.open[token] = l
+	return b.fail
+}
+
+func (b *book) Has(token uint64, id string) error {
+	return b.change("has", token, func(l *Left) { l.ID = id })
+}
+
+func (b *book) Completes(token uint64) error {
+	return b.change("completes", token, func(l *Left) { l.Completing = true })
+}
+
+func (b *book) Ends(token uint64) error {
+	err := b.change("ends", token, func(*Left) {})
+	b.Lock()
+	defer b.Unlock()
+	delete(b.open, token)
+	return err
+}
+
+// left is what a process that dies now leaves.
+func (b *book) left() []Left {
+	b.Lock()
+	defer b.Unlock()
+	return slices.SortedFunc(maps.Values(b.open), func(x, y Left) int { return int(x.Token) - int(y.Token) })
+}
+
+func (b *book) calls() string {
+	b.Lock()
+	defer b.Unlock()
+	s := strings.Join(b.log, " ")
+	b.log = nil
+	return s
+}
+
+func TestRegister(t *testing.T) {
+	b := random(60*kib, 1)
+	for _, c := range []struct {
+		name string
+		rule s3fault.Rule
+		want string
+		left int
+	}{
+		{"stored", s3fault.Rule{Call: "none"}, "begins has completes ends", 0},
+		{"refused creation", s3fault.Rule{Call: "CreateUpload", Before: s3client.Denied}, "begins ends", 0},
+		{"unclear creation", s3fault.Rule{Call: "CreateUpload", Before: s3client.Temporary}, "begins", 1},
+		{"part refused", s3fault.Rule{Call: "UploadPart", Before: s3client.Denied}, "begins has ends", 0},
+		{"completion refused", s3fault.Rule{Call: "CompleteUpload", Before: s3client.Denied}, "begins has completes ends", 0},
+		{"completion undecided", s3fault.Rule{Call: "CompleteUpload", Before: s3client.Temporary}, "begins has completes", 1},
+		{"vanished", s3fault.Rule{Call: "UploadPart", Part: 1, Nth: 1, Before: s3client.NotFound},
+			"begins has ends begins has completes ends", 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			reg := newBook(t)
+			e := newEnv(t, reg.setting)
+			e.fault.Add(c.rule)
+			_, err := e.u.Store(context.Background(), job(b))
+			if got := reg.calls(); got != c.want || len(reg.left()) != c.left {
+				t.Errorf("%v: register: %s, want %s; left %v", err, got, c.want, reg.left())
+			}
+			e.fault.Clear()
+			e.store(job(b), b)
+			if left := reg.left(); len(left) != 0 {
+				t.Errorf("left: %v", left)
+			}
+			e.noPending()
+		})
+	}
+}
+
+func TestRegisterOfStreams(t *testing.T) {
+	reg := newBook(t)
+	e := newEnv(t, reg.setting)
+	f, s := e.streaming(60 * kib)
+	e.storeFile(f, s, 60*kib)
+	if got := reg.calls(); got != "begins has completes ends" {
+		t.Errorf("stored: %s", got)
+	}
+	_, s = e.streaming(60 * kib)
+	if err := s.Abort(wait(t)); err != nil {
+		t.Fatal(err)
+	}
+	if got := reg.calls(); got != "begins has ends" || len(reg.left()) != 0 {
+		t.Errorf("aborted: %s", got)
+	}
+	f, s = e.streaming(60 * kib)
+	up := e.mem.PendingUploads("b")[0]
+	if err := e.mem.AbortUpload(context.Background(), "b", up.Key, up.ID); err != nil {
+		t.Fatal(err)
+	}
+	e.storeFile(f, s, 60*kib)
+	e.close() // waits for the abort of what is gone
+	if left := reg.left(); len(left) != 0 {
+		t.Errorf("vanished: left %v", left)
+	}
+	e.noPending()
+}
+
+// A register that fails costs no file.
+func TestRegisterFails(t *testing.T) {
+	reg := newBook(t)
+	reg.fail = errors.New("disk full")
+	e := newEnv(t, reg.setting)
+	b := random(60*kib, 1)
+	e.store(job(b), b)
+	if got := reg.calls(); got != "begins" || !strings.Contains(e.log.String(), "not registered") {
+		t.Errorf("register: %s, log %s", got, e.log)
+	}
+}
+
+// A creation that was repeated inside the client may have made two uploads: the one that nobody has heard of is found.
+func TestUnheardUploadIsFound(t *testing.T) {
+	for _, crash := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			reg := newBook(t)
+			e := newEnv(t, reg.setting)
+			e.fault.Add(s3fault.Rule{Call: "CreateUpload", Nth: 1, Hook: func(ctx context.Context, c s3fault.Call) error {
+				if _, err := e.mem.CreateUpload(context.Background(), c.Bucket, c.Key, headers("1")); err != nil {
+					t.Error(err)
+				}
+				s3client.Doubtful(ctx)
+				return nil
+			}})
+			b := random(60*kib, 1)
+			if crash {
+				e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Before: s3client.Denied})
+				_, err := e.u.Store(context.Background(), job(b))
+				if left := reg.left(); err == nil || len(left) != 1 || left[0].ID != "" {
+					t.Fatalf("%v, left %v", err, left)
+				}
+				u := New(e.u.o)
+				if n, err := u.AbortLeft(context.Background(), reg.left(), nil); n != 1 || err != nil {
+					t.Errorf("aborted %d, %v", n, err)
+				}
+			} else {
+				e.store(job(b), b)
+			}
+			if left := reg.left(); len(left) != 0 {
+				t.Errorf("left %v", left)
+			}
+			if left := e.mem.PendingUploads("b"); len(left) != 0 {
+				t.Errorf("uploads left: %v", left)
+			}
+			e.close()
+		})
+	}
+}
+
+// newRun is an Uploader on the same store after a crash of the first one.
+func (e *env) newRun(left []Left) *Uploader {
+	u := New(e.u.o)
+	u.Adopt(left)
+	e.t.Cleanup(func() {
+		if err := u.Close(context.Background()); err != nil {
+			e.t.Errorf("close: %v", err)
+		}
+	})
+	return u
+}
+
+// create makes an upload as an earlier run did.
+func (e *env) create(reg *book, key string, completing bool, parts ...[]byte) Left {
+	e.t.Helper()
+	ctx := context.Background()
+	token, _ := reg.Begins("b", key)
+	id, err := e.mem.CreateUpload(ctx, "b", key, headers("1"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	if err := reg.Has(token, id); err != nil {
+		e.t.Fatal(err)
+	}
+	if completing {
+		if err := reg.Completes(token); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	for i, p := range parts {
+		if _, err := e.mem.UploadPart(ctx, s3client.PartRequest{Bucket: "b", Key: key, UploadID: id, Number: i + 1,
+			Body: strings.NewReader(string(p)), Size: int64(len(p))}); err != nil {
+			e.t.Fatal(err)
+		}
+	}
+	return reg.open[token]
+}
+
+func TestAbortLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		e.create(reg, "a", false, []byte("part"))
+		e.create(reg, "b", true, []byte("part"))
+		e.create(reg, "kept", false, []byte("part"))
+		gone := e.create(reg, "gone", false)
+		if err := e.mem.AbortUpload(context.Background(), "b", "gone", gone.ID); err != nil {
+			t.Fatal(err)
+		}
+		u := e.newRun(reg.left())
+		began := time.Now()
+		n, err := u.AbortLeft(context.Background(), reg.left(), func(l Left) bool { return l.Key == "kept" })
+		if n != 2 || err != nil {
+			t.Errorf("aborted %d, %v", n, err)
+		}
+		if waited := time.Since(began); waited != joinWindow {
+			t.Errorf("waited %v for a completion that may be on its way", waited)
+		}
+		if left := reg.left(); len(left) != 1 || left[0].Key != "kept" {
+			t.Errorf("registered: %v", left)
+		}
+		if left := e.mem.PendingUploads("b"); len(left) != 1 || left[0].Key != "kept" {
+			t.Errorf("left: %v", left)
+		}
+	})
+}
+
+// An upload that the finished object consists of is never aborted, and is when the object has been replaced.
+func TestAbortLeftSparesTheObject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		part := []byte("all of it")
+		l := e.create(reg, "k", true, part)
+		twin := e.create(newBook(t), "k", false, part) // Swift: the object is there, and the upload as well
+		parts, err := e.mem.Parts(context.Background(), "b", "k", twin.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.mem.CompleteUpload(context.Background(), s3client.CompleteRequest{Bucket: "b", Key: "k",
+			UploadID: twin.ID, Parts: parts}); err != nil {
+			t.Fatal(err)
+		}
+		u := e.newRun(nil)
+		for _, abort := range []func() (int, error){
+			func() (int, error) { return u.AbortLeft(context.Background(), []Left{l}, nil) },
+			func() (int, error) {
+				return e.newRun(nil).AbortOld(context.Background(), "b", "", time.Now().Add(time.Hour), nil)
+			},
+		} {
+			if n, err := abort(); n != 0 || err != nil || len(e.mem.PendingUploads("b")) != 1 || len(reg.left()) != 1 {
+				t.Errorf("aborted %d, %v; left %v, registered %v", n, err, e.mem.PendingUploads("b"), reg.left())
+			}
+		}
+		e.mem.PutBytes("b", "k", []byte("another"), headers("0"))
+		if n, err := e.newRun(nil).AbortLeft(context.Background(), []Left{l}, nil); n != 1 || err != nil || len(reg.left()) != 0 {
+			t.Errorf("aborted %d, %v", n, err)
+		}
+	})
+}
+
+// For an upload without id the key's own are found by their time; those of this run, of other keys and times stay.
+func TestAbortLeftWithoutID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		ctx := context.Background()
+		create := func(key string) string {
+			id, err := e.mem.CreateUpload(ctx, "b", key, headers("1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		before := create("k")
+		time.Sleep(time.Minute)
+		if _, err := reg.Begins("b", "k"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		lost, other := create("k"), create("kk")
+		_, s := e.streaming(60 * kib) // of this run
+		own, _ := s.uploadID()
+		time.Sleep(3 * time.Minute)
+		after := create("k")
+		n, err := e.u.AbortLeft(ctx, reg.left()[:1], nil)
+		var left []string
+		for _, up := range e.mem.PendingUploads("b") {
+			left = append(left, up.ID)
+		}
+		if want := []string{before, own, after, other}; n != 1 || err != nil || !slices.Equal(left, want) {
+			t.Errorf("aborted %d, %v; left %v, want %v (not %s)", n, err, left, want, lost)
+		}
+		if err := s.Abort(ctx); err != nil {
+			t.Error(err)
+		}
+		if left := reg.left(); len(left) != 0 {
+			t.Errorf("registered %v", left)
+		}
+	})
+}
+
+func TestAbortLeftFailures(t *testing.T) {
+	for call, want := range map[string]int{"AbortUpload": 0, "Uploads": 1} {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		e.create(reg, "k", false, []byte("part"))
+		if _, err := reg.Begins("b", "x"); err != nil {
+			t.Fatal(err)
+		}
+		e.fault.Add(s3fault.Rule{Call: call, Before: s3client.Temporary})
+		u := e.newRun(nil)
+		if n, err := u.AbortLeft(context.Background(), reg.left(), nil); !errors.Is(err, s3client.Temporary) || n != want {
+			t.Errorf("%s: aborted %d, %v", call, n, err)
+		}
+		if left := reg.left(); len(left) != 1 {
+			t.Errorf("%s: registered %v", call, left)
+		}
+		e.fault.Clear()
+		if _, err := e.newRun(nil).AbortLeft(context.Background(), reg.left(), nil); err != nil || len(reg.left()) != 0 {
+			t.Errorf("%s: %v, registered %v", call, err, reg.left())
+		}
+		e.noPending()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	reg := newBook(t)
+	e := newEnv(t, reg.setting)
+	l := e.create(reg, "k", true, []byte("part"))
+	if _, err := e.newRun(nil).AbortLeft(ctx, []Left{l}, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait with a dead context: %v", err)
+	}
+}
+
+func TestAbortOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t)
+		ctx := context.Background()
+		ids := make(map[string]string)
+		for _, key := range []string{"dir/old", "dir/known", "elsewhere"} {
+			ids[key], _ = e.mem.CreateUpload(ctx, "b", key, headers("1"))
+		}
+		_, s := e.streaming(60 * kib)
+		time.Sleep(25 * time.Hour)
+		ids["dir/new"], _ = e.mem.CreateUpload(ctx, "b", "dir/new", headers("1"))
+		day := time.Now().Add(-24 * time.Hour)
+		n, err := e.u.AbortOld(ctx, "b", "dir/", day, func(id string) bool { return id == ids["dir/known"] })
+		if n != 1 || err != nil {
+			t.Errorf("aborted %d, %v", n, err)
+		}
+		if n, err = e.u.AbortOld(ctx, "b", "", day, nil); n != 2 || err != nil { // not the stream's
+			t.Errorf("aborted %d, %v", n, err)
+		}
+		if left := e.mem.PendingUploads("b"); len(left) != 2 {
+			t.Errorf("left %v", left)
+		}
+		if err := s.Abort(ctx); err != nil {
+			t.Error(err)
+		}
+		if n, err := e.u.AbortOld(ctx, "nobucket", "", day, nil); n != 0 || err != nil {
+			t.Errorf("no bucket: %d, %v", n, err)
+		}
+	})
+}
+
+func TestForget(t *testing.T) {
+	reg := newBook(t)
+	e := newEnv(t, reg.setting)
+	e.fault.Add(s3fault.Rule{Call: "UploadPart", Part: 5, Before: s3client.Temporary})
+	b := random(60*kib, 1)
+	if _, err := e.u.Store(context.Background(), job(b)); err == nil || len(reg.left()) != 1 {
+		t.Fatalf("%v, registered %v", err, reg.left())
+	}
+	e.u.Forget("b", "k")
+	e.noPending()
+	if left := reg.left(); len(left) != 0 {
+		t.Errorf("registered %v", left)
+	}
+}
+
+func TestParseVerify(t *testing.T) {
+	for name, want := range map[string]Verify{"auto": VerifyAuto, "": VerifyAuto, "full": VerifyFull, "off": VerifyOff} {
+		if v, err := ParseVerify(name); v != want || err != nil || name != "" && v.String() != name {
+			t.Errorf("%q: %v, %v", name, v, err)
+		}
+	}
+	if _, err := ParseVerify("some"); err == nil || fmt.Sprint(Verify(9)) != "verify 9" {
+		t.Error("unknown verify")
+	}
+}
+
+// A store that fails one call in five before, and one in five after it has been carried out, with runs that die in
+// between: in the end every file is there, and no upload is left.
+func TestNothingIsLeftBehindFailures(t *testing.T) {
+	for seed := range uint64(40) {
+		synctest.Test(t, func(t *testing.T) {
+			reg := newBook(t)
+			profile := tiny
+			if seed%2 == 0 {
+				profile.Name = "minio"
+			}
+			mem := s3mem.New(s3mem.WithProfile(profile), s3mem.WithBuckets("b"))
+			fault := s3fault.New(mem)
+			e := newEnv(t, reg.setting, func(o *Options) { o.Store = fault })
+			e.mem, e.fault = mem, fault
+			e.fault.Add(s3fault.Rule{Probability: 0.2, Seed: seed, Before: s3client.Temporary})
+			e.fault.Add(s3fault.Rule{Probability: 0.2, Seed: seed + 100, After: s3client.Temporary})
+			files := map[string][]byte{"a": random(60*kib, seed), "b": random(35*kib, seed+1), "c": random(90*kib, seed+2)}
+			u := e.u
+			for key, b := range files {
+				j := job(b)
+				j.Key = key
+				for try := 0; ; try++ {
+					_, err := u.Store(context.Background(), j)
+					if err == nil {
+						break
+					}
+					if !errors.Is(err, s3client.Temporary) && !errors.Is(err, s3client.Unknown) || try > 200 {
+						t.Fatalf("seed %d, %s: %v", seed, key, err)
+					}
+					if try%3 == 2 { // the process dies
+						u = New(e.u.o)
+						u.Adopt(reg.left())
+					}
+				}
+				e.holds(key, b)
+			}
+			e.fault.Clear()
+			if _, err := New(e.u.o).AbortLeft(context.Background(), reg.left(), nil); err != nil {
+				t.Error(err)
+			}
+			for _, l := range reg.left() { // may be the object, by its parts: goes when that is replaced
+				if profile.Name == "minio" || !l.Completing {
+					t.Errorf("seed %d: registered %v", seed, l)
+				}
+				e.mem.PutBytes("b", l.Key, nil, headers("0"))
+			}
+			if _, err := New(e.u.o).AbortLeft(context.Background(), reg.left(), nil); err != nil {
+				t.Error(err)
+			}
+			if left := reg.left(); len(left) != 0 {
+				t.Errorf("seed %d: registered %v", seed, left)
+			}
+			if left := e.mem.PendingUploads("b"); len(left) != 0 {
+				t.Errorf("seed %d: uploads left %v", seed, left)
+			}
+		})
+	}
+}

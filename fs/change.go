@@ -222,6 +222,7 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	if c := n.child(name); c != nil {
 		c.leave()
 	}
+	n.removed(name)
 	n.face.freed(p)
 	// The file's record went after the deletion was sure to be carried out; it must be gone for good as well, or the file
 	// would come back after a power failure.

@@ -22,7 +22,7 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	defer done()
 	before := n.face.fileAt(p)
 	e, err := n.face.tree.Find(own, p)
-	if err == nil && !n.face.enough(e) {
+	if err == nil && !n.willRemove(name, e) && !n.face.enough(e) {
 		e, err = n.face.attributes(own, p)
 	}
 	if err != nil {

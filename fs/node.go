@@ -72,7 +72,8 @@ type node struct {
 		split  bool       // who opens it to write needs an inode of his own
 		file   *content.File
 		// absent are names of a directory that the kernel was told are not there, and when: Refresh takes that back.
-		absent map[string]time.Time
+		absent   map[string]time.Time
+		removing removing
 		// pages is the version whose bytes the kernel's page cache may hold; zero when nobody knows.
 		pages cache.Version
 		// before is the version that was copied onto itself for its attributes: the same bytes under another ETag.

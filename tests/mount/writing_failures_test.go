@@ -307,18 +307,6 @@ func TestAFullLocalDisk(t *testing.T) {
 	})
 }
 
-// A stream is longer than the local disk: what the store has makes room for what comes.
-func TestAStreamIsLongerThanTheLocalDisk(t *testing.T) {
-	modest(t)
-	content := noise(1, 400<<20)
-	state := smallDisk(t, 200)
-	w := writes(t, inStore, nil, testenv.State(state))
-	f := open(t, w.path("f"), os.O_CREATE|os.O_WRONLY)
-	fill(t, f, content)
-	closed(t, f)
-	sameBytes(t, "the object", object(t, w.s, w.bucket, "f"), content)
-}
-
 // In journal durability a full disk is an error of the close that finds it full, and what was acknowledged is stored.
 func TestAFullJournal(t *testing.T) {
 	state := smallDisk(t, 16)

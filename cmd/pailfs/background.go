@@ -29,6 +29,9 @@ func (m *mounted) later() tree.Later {
 type laterChanges struct{ m *mounted }
 
 func (l laterChanges) Delete(ctx context.Context, bucket, key, etag string) (uint64, error) {
+	if l.m.files.Uncertain(content.ID{Bucket: bucket, Key: key}) {
+		etag = "" // an upload had no answer: which version is there is not known, but it is this mount's
+	}
 	return l.m.outbox.Delete(ctx, bucket, key, etag)
 }
 
@@ -51,6 +54,14 @@ func (m *mounted) drainNames(ctx context.Context, bucket, prefix string) error {
 		return nil
 	}
 	return m.outbox.Drain(ctx, bucket, prefix)
+}
+
+// finishName carries out what waits for one name.
+func (m *mounted) finishName(ctx context.Context, bucket, key string) error {
+	if m.outbox == nil {
+		return nil
+	}
+	return m.outbox.Finish(ctx, bucket, key)
 }
 
 // holdName keeps the name of a file that is committed in the background. Before there is a mount nobody renames.
@@ -99,6 +110,11 @@ func (m *mounted) loadEarlier() []upload.Left {
 	for _, f := range files {
 		m.names.RecoveredFile(f.ID.Bucket, f.ID.Key, f.Size, f.Time, s3client.Object{Bucket: f.Base.Bucket, Key: f.Base.Key,
 			ETag: f.Base.ETag, Size: f.Base.Size}, f.Headers)
+	}
+	for _, op := range ops {
+		if op.Kind == outbox.KindDelete { // a file made over it replaces what it was to delete
+			m.files.Replaces(content.ID{Bucket: op.Bucket, Key: op.Key}, op.ETag)
+		}
 	}
 	m.earlier = earlierOf(files, ops)
 	m.earlier.say(m.log)

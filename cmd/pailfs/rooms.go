@@ -132,7 +132,7 @@ func (m *mounted) openRooms(small *ahead.Dirs) error {
 		Store: client, Bucket: p.bucket, Prefix: p.prefix,
 		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.names,
 		UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
-		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames,
+		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames, Finish: m.finishName,
 		Attributes: pfs.Attributes(small, func() *content.Files { return m.files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {
 			return client.Head(ctx, e.Bucket, e.Key)
 		}),

@@ -31,7 +31,7 @@ func TestBehindModel(t *testing.T) {
 			defer func() { m.r.files.behind.stop() }() // of a run that fails too
 			rt.Repeat(map[string]func(*rapid.T){
 				"open": m.open, "write": m.write, "append": m.append, "truncate": m.truncate, "flush": m.flush, "sync": m.sync,
-				"close": m.close, "touch": m.touch, "move": m.move, "unlink": m.unlink, "sleep": m.sleep, "away": m.goAway,
+				"close": m.close, "touch": m.touch, "move": m.move, "unlink": m.unlink, "sleep": m.sleep, "away": m.goAway, "slow": m.goSlow,
 				"crash": m.crash, "": m.check,
 			})
 			m.end(rt)
@@ -45,6 +45,7 @@ type behindModel struct {
 	root, dir string
 	files     map[string]*modelFile
 	away      *s3fault.Active
+	slow      *s3fault.Active
 	seed      byte
 	crashes   int
 }
@@ -268,8 +269,28 @@ func (m *behindModel) back() {
 	m.away = nil
 }
 
+// goSlow makes the store take its time, or answer at once again.
+func (m *behindModel) goSlow(*rapid.T) {
+	if m.slow != nil {
+		m.fast()
+		return
+	}
+	m.slow = m.r.fault.Add(s3fault.Rule{Delay: slowAnswer})
+}
+
+const slowAnswer = 150 * time.Millisecond
+
+func (m *behindModel) fast() {
+	if m.slow != nil {
+		m.slow.Remove()
+		time.Sleep(2 * slowAnswer) // what is on its way arrives
+	}
+	m.slow = nil
+}
+
 // crash kills the process and starts another one, which may or may not recover at once.
 func (m *behindModel) crash(t *rapid.T) {
+	m.fast()
 	old, dir := m.r, must(os.MkdirTemp(m.root, "j"))
 	synctest.Wait() // a copy is not of one moment: nobody may write
 	if err := os.CopyFS(dir, os.DirFS(m.dir)); err != nil {
@@ -305,8 +326,10 @@ func (m *behindModel) crash(t *rapid.T) {
 
 func (m *behindModel) check(t *rapid.T) {
 	for key, mf := range m.files {
-		f, ok := m.r.files.Get(obj(key))
+		f := m.r.files.pin(obj(key)) // a read may take longer than the commit after which it would be forgotten
+		ok := f != nil
 		if ok {
+			defer m.r.files.unpin(f)
 			if err := f.check(); err != nil {
 				t.Fatalf("%s: %v", key, err)
 			}
@@ -335,6 +358,7 @@ func (m *behindModel) check(t *rapid.T) {
 // end closes everything: the store has what readers saw.
 func (m *behindModel) end(t *rapid.T) {
 	m.back()
+	m.fast()
 	for _, mf := range m.files {
 		if mf.f != nil {
 			mf.f.Close(nil)

@@ -83,11 +83,12 @@ func (f *File) isForeign() bool {
 	return f.mu.foreign
 }
 
-// isCloneOf says whether the file waits for bytes of an object that wanted likes.
+// isCloneOf says whether the file waits for bytes of an object that wanted likes. One whose name is about to go does not: it
+// has what its handles may still read.
 func (f *File) isCloneOf(wanted func(ID) bool) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.mu.foreign || !f.unsavedLocked() {
+	if !f.mu.foreign || !f.unsavedLocked() || f.mu.leaving {
 		return false
 	}
 	v := f.mu.base.Version

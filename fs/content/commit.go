@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"pailfs/s3client"
@@ -65,9 +66,23 @@ func (f *File) commitTurn(ctx context.Context, commit func(context.Context) erro
 	f.mu.Lock()
 	f.mu.state = syncing
 	f.mu.settled = make(chan struct{})
-	covers := f.mu.gen
+	covers, wasKept := f.mu.gen, f.mu.kept != nil
 	f.mu.Unlock()
-	return f.finish(covers, commit(ctx))
+	err := f.finish(covers, commit(ctx))
+	if wasKept && f.lostRecord() { // a first round stored it, and attributes came that the second could not store
+		kept, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepPatience)
+		defer cancel()
+		err = errors.Join(err, f.keep(kept, err))
+		f.files.behind.schedule(f)
+	}
+	return err
+}
+
+// lostRecord says whether the file has something unsaved and nothing in the journal.
+func (f *File) lostRecord() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.kept == nil && f.unsavedLocked()
 }
 
 // finish records the result of a commit that covers all changes up to one.
@@ -121,8 +136,8 @@ func (f *File) round(ctx context.Context) (again bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("store %s: %w", id, err)
 	}
-	stored := false
-	defer func() { done(stored) }()
+	done = once(done)
+	defer done(false)
 	if f.ID() != id {
 		return true, nil // renamed while it waited
 	}
@@ -130,13 +145,19 @@ func (f *File) round(ctx context.Context) (again bool, err error) {
 	if err != nil || snap == nil {
 		return false, err
 	}
-	stored = snap.id == id
+	done(snap.id == id) // before the record goes: what it overtakes must not be there alone after a crash
 	again = f.record(snap, snap.id, obj)
 	f.files.o.Stored(snap.id, obj)
 	if err := f.deleteStale(ctx); err != nil {
 		return false, err
 	}
 	return again, nil
+}
+
+// once makes calls after the first do nothing.
+func once(done func(stored bool)) func(stored bool) {
+	var called sync.Once
+	return func(stored bool) { called.Do(func() { done(stored) }) }
 }
 
 // try uploads the file once, to its own id or to another. errAgain asks for another round. No snapshot and no error mean

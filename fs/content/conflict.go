@@ -3,10 +3,9 @@ package content
 import (
 	"context"
 	"crypto/md5"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"reflect"
 	"strings"
 	"time"
 
@@ -68,6 +67,8 @@ func (f *File) lookAtBase(ctx context.Context, always bool) error {
 		return errVanished
 	case err != nil:
 		return fmt.Errorf("check %s before storing it: %w", id, err)
+	case obj.ETag != base.Version.ETag && f.takeOwn(obj):
+		return nil
 	case obj.ETag != base.Version.ETag:
 		return &changedError{obj}
 	}
@@ -90,6 +91,8 @@ func (f *File) checkAbsent(ctx context.Context, id ID) error {
 		return nil
 	case err != nil:
 		return fmt.Errorf("check %s before storing it: %w", id, err)
+	case f.takeOwn(obj):
+		return nil
 	}
 	return &changedError{obj}
 }
@@ -159,6 +162,9 @@ func (f *File) settle(ctx context.Context, err error) error {
 	if !errors.As(err, &changed) {
 		return err
 	}
+	if f.givesUpAttributes(changed.remote) {
+		return nil
+	}
 	if ours, err := f.isOurs(ctx, changed.remote); err != nil || ours {
 		return errors.Join(err, f.takeOver(changed.remote, ours))
 	}
@@ -172,18 +178,55 @@ func (f *File) settle(ctx context.Context, err error) error {
 }
 
 // isOurs says whether the store has the very bytes that are to be committed: an upload whose answer was lost, most
-// likely. Only a plain object's ETag, the MD5 of its bytes, can tell.
+// likely. Only a plain object's ETag, the MD5 of its bytes, can tell. Where attributes are all that is to be stored, an
+// object of that size that has them needs nothing from us, whoever made it.
 func (f *File) isOurs(ctx context.Context, remote s3client.Object) (bool, error) {
 	snap := f.snapshot()
+	if snap.onlyAttributes() && remote.Size == snap.layout.size && remote.Headers != nil {
+		h, err := f.headersFor(ctx, snap.id, false)
+		if err == nil && reflect.DeepEqual(h, *remote.Headers) {
+			return true, nil
+		}
+	}
 	if remote.Size != snap.layout.size || len(remote.ETag) != 2*md5.Size || len(snap.layout.missing()) > 0 {
 		return false, nil
 	}
-	h := md5.New()
-	all := io.NewSectionReader(content{snap, ctx, f.files.o.Blocks}, 0, remote.Size)
-	if _, err := io.Copy(h, all); err != nil {
+	etag, err := f.etagOf(ctx, snap)
+	if err != nil {
 		return false, fmt.Errorf("compare %s with the store: %w", snap.id, err)
 	}
-	return hex.EncodeToString(h.Sum(nil)) == remote.ETag, nil
+	return etag == remote.ETag, nil
+}
+
+// onlyAttributes says whether a state has no byte that its base does not have.
+func (s *snapshot) onlyAttributes() bool {
+	l := &s.layout
+	return s.base != nil && !s.foreign && len(l.dirty) == 0 && l.base == l.size && l.size == s.version.Size
+}
+
+// givesUpAttributes ends a commit of attributes alone, whose object somebody has replaced: its bytes, which the store had,
+// are not here, and nobody has the file open. What the other one stored stays as it is.
+func (f *File) givesUpAttributes(remote s3client.Object) bool {
+	if !f.ofEarlierRunAlone() {
+		return false
+	}
+	snap := f.snapshot()
+	if !snap.onlyAttributes() || len(snap.layout.missing()) == 0 {
+		return false
+	}
+	if h := f.recoveredHeaders(); h != nil && remote.Headers != nil && reflect.DeepEqual(*h, *remote.Headers) {
+		return false // isOurs
+	}
+	f.mu.Lock()
+	f.mu.layout = layout{size: remote.Size, base: remote.Size}
+	f.rebaseLocked(snap.id, remote)
+	f.mu.superseded, f.mu.recovered, f.mu.uncertain, f.mu.state = false, false, false, clean
+	drop := f.takeKeptLocked()
+	f.mu.Unlock()
+	f.dropKept(drop)
+	f.files.o.Log.Warn("a change of attributes was given up: its object is another one now", "object", snap.id.String())
+	f.files.o.Stored(snap.id, remote)
+	return true
 }
 
 // takeOver makes a stored object with our bytes the base; the next round gives it our attributes.

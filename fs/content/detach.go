@@ -37,7 +37,7 @@ func (f *File) prepareDetach(ctx context.Context) error {
 	f.files.setLeaving(f, true)
 	err := f.files.settleClones(ctx, f.ID()) // who cloned it while we waited
 	if err == nil {
-		f.stopStream(ctx)
+		f.dropStream() // whoever removes a file does not wait for a store that hangs
 		if !f.isOpen() {
 			return nil
 		}

@@ -38,6 +38,7 @@
 //	clone.go      CloneRange: bytes that another object has
 //	dirty.go      pure: sets of bytes, and the layout of a file over spool, base and zeros
 //	commit.go     Sync: one state of the file becomes the object; send.go: its bytes and its upload
+//	own.go        versions that this mount itself may have stored, unknown to the file
 //	conflict.go   the base changed or vanished; both versions are kept. fetch.go: the base into the spool
 //	flush.go      Flush; keep.go: states in the journal
 //	behind.go     the committer; queue.go: in which order (pure); storekept.go: one commit of a kept state

@@ -65,12 +65,14 @@ type File struct {
 		layout    layout
 		spool     *journal.Spool // nil until bytes are written
 		kept      *kept          // the state that the journal has; nil: none
+		going     *kept          // the kept state that is on its way to the store; kept may be a later one; nil: none
 		lineage   string         // this File's name in its records; "" before the first
 		resume    []string       // multipart uploads of an earlier run that may have parts of it
 		base      *Base          // what the store had when last seen; nil: nothing
 		foreign   bool           // base is another object, whose bytes were cloned
 		own       *Base          // beside a foreign base: what the store has under id; nil: nothing
 		uncertain bool           // an upload to id had no answer: without a base there may be an object all the same
+		sent      own            // versions under id that may be there beside base
 		stale     *ID            // an object to delete after the next commit: left behind by a rename during a commit
 
 		state   state
@@ -310,7 +312,7 @@ func (f *File) bytesLocked() uint64 { return f.mu.gen - f.mu.touches }
 // rebaseLocked records what the store has now.
 func (f *File) rebaseLocked(id ID, o s3client.Object) {
 	f.mu.base = &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: id.Bucket, Key: id.Key, ETag: o.ETag, Size: o.Size}}
-	f.mu.foreign, f.mu.own = false, nil
+	f.mu.foreign, f.mu.own, f.mu.sent = false, nil, own{}
 	close(f.mu.rebased)
 	f.mu.rebased = make(chan struct{})
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"pailfs/fs/journal"
@@ -22,6 +23,7 @@ type kept struct {
 	pending journal.Pending // the record
 	layout  layout          // of the file then
 	after   layout          // of the file now, over an object that is equal to the kept state
+	over    layout          // of the file then, over the state that was on its way to the store when this was kept
 
 	gen, bytes, touches uint64    // of the file then
 	since               time.Time // the journal has had something of the file all the time since then
@@ -45,11 +47,14 @@ func (k *kept) check(f *File) error {
 	return nil
 }
 
-// bothLocked changes the layout, and the one over the kept state.
+// bothLocked changes the layout, the one over the kept state, and the one over the state on its way to the store.
 func (f *File) bothLocked(change func(*layout)) {
 	change(&f.mu.layout)
 	if f.mu.kept != nil {
 		change(&f.mu.kept.after)
+	}
+	if f.mu.going != nil && f.mu.going != f.mu.kept {
+		change(&f.mu.going.after)
 	}
 }
 
@@ -82,6 +87,7 @@ func (f *File) keep(ctx context.Context, reason error) error {
 			return fmt.Errorf("keep %s: %w", snap.id, err)
 		}
 	}
+	f.addOnItsWay(ctx)
 	p := f.pending(ctx, snap, reason)
 	if err := f.files.o.Journal.Keep(spool, p); err != nil {
 		return err
@@ -94,12 +100,31 @@ func (f *File) keep(ctx context.Context, reason error) error {
 	if k.since = p.Time; old != nil {
 		k.since = old.since
 	}
+	going := f.mu.going
+	if going != nil {
+		k.over, k.since = going.after.clone(), p.Time
+	}
 	f.mu.kept = k
 	f.mu.Unlock()
-	if old != nil && old.spool != spool {
+	if old != nil && old.spool != spool && (going == nil || going.spool != old.spool) { // else settleGoing's
 		f.files.discard(f, old.spool)
 	}
 	return nil
+}
+
+// settleGoing ends the sending of a kept state, whose spool had to stay until then. A later state may have replaced it: the
+// record goes now.
+func (f *File) settleGoing() {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	k := f.mu.going
+	f.mu.going = nil
+	unused := k != nil && f.mu.spool != k.spool && (f.mu.kept == nil || f.mu.kept.spool != k.spool)
+	f.mu.Unlock()
+	if unused {
+		f.files.discard(f, k.spool)
+	}
 }
 
 // keptEnd is where the bytes of a spool's record end, 0 if it has none.
@@ -122,8 +147,13 @@ func (f *File) pending(ctx context.Context, snap *snapshot, reason error) journa
 	if f.mu.lineage == "" {
 		f.mu.lineage = rand.Text()
 	}
-	p := journal.Pending{Bucket: snap.id.Bucket, Key: snap.id.Key, Size: snap.layout.size, Dirty: snap.layout.dirty,
-		Headers: journal.Headers(headers), Time: f.files.o.Now(), File: f.mu.lineage, Attempts: f.mu.fails}
+	dirty := snap.layout.dirty
+	if snap.layout.size <= f.files.o.Uploader.Limits().SinglePut {
+		dirty = snap.layout.local // it is sent as a whole; the next run can compare it then
+	}
+	p := journal.Pending{Bucket: snap.id.Bucket, Key: snap.id.Key, Size: snap.layout.size, Dirty: dirty,
+		Headers: journal.Headers(headers), Time: f.files.o.Now(), File: f.mu.lineage, Attempts: f.mu.fails,
+		Own: slices.Clone(f.mu.sent.etags)}
 	f.mu.Unlock()
 	if reason != nil {
 		p.Reason = reason.Error()

@@ -84,6 +84,8 @@ func (s *Files) recover(p journal.Pending, spool *journal.Spool) Earlier {
 	f.mu.Lock()
 	f.mu.refs = 0
 	f.mu.recovered, f.mu.spool, f.mu.lineage = true, spool, p.File
+	f.mu.uncertain = true // the dead process may have sent it
+	f.mu.sent.add(p.Own...)
 	f.mu.since, f.mu.mtime, f.mu.changed = p.Time, p.Time, p.Time
 	if !reflect.DeepEqual(headers, s3client.Headers{}) {
 		f.mu.headers, out.Headers = &headers, &headers

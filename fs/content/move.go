@@ -151,19 +151,26 @@ func (f *File) rename(to ID, over *Base) error {
 	f.mu.Lock()
 	k, base := f.mu.kept, f.mu.base
 	f.mu.Unlock()
+	under, replaced := f.files.under(to) // the file that has the name until now
+	if over == nil || under != nil && under.Seen.After(over.Seen) {
+		over = under // stored while it was waited for
+	}
 	if over != nil {
 		b := *over
 		base = &b
 	}
 	if k != nil {
-		if err := f.amend(k, renamed(k, to, base)); err != nil {
+		if err := f.amend(k, func(p *journal.Pending) {
+			renamed(k, to, base)(p)
+			p.Own = replaced.etags
+		}); err != nil {
 			return err
 		}
 	}
 	from := f.ID()
 	f.files.rekey(f, to)
 	f.mu.Lock()
-	f.mu.base = base
+	f.mu.base, f.mu.sent = base, replaced
 	f.mu.changed = f.files.o.Now() // it rests again: a rename is often followed by a chmod
 	f.mu.Unlock()
 	f.files.o.Uploader.Forget(from.Bucket, from.Key)
@@ -187,8 +194,8 @@ func (f *File) moveOnce(ctx context.Context, to ID) (obj s3client.Object, moved 
 	if err != nil {
 		return obj, false, err
 	}
-	stored := false
-	defer func() { done(stored) }()
+	done = once(done)
+	defer done(false)
 	snap, obj, err := f.try(ctx, &to)
 	if err != nil || snap == nil {
 		return obj, false, err
@@ -196,7 +203,7 @@ func (f *File) moveOnce(ctx context.Context, to ID) (obj s3client.Object, moved 
 	if err := f.leave(ctx, snap, to, obj); err != nil {
 		return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", snap.id, to, err)
 	}
-	stored = true
+	done(true)
 	f.files.rekey(f, to)
 	f.files.o.Uploader.Forget(snap.id.Bucket, snap.id.Key)
 	f.record(snap, to, obj)

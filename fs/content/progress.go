@@ -64,12 +64,14 @@ func (s *Files) Progress() Progress {
 	return p
 }
 
-// Holds says whether a file with unsaved changes has the id.
+// Holds says whether a file with unsaved changes has the id. One whose name is about to go does not count: nothing of it
+// will be stored under the id, unless the name stays after all.
 func (s *Files) Holds(id ID) bool {
 	f, ok := s.Get(id)
 	if !ok {
 		return false
 	}
-	_, unsaved := f.unsavedID()
-	return unsaved
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.unsavedLocked() && !f.mu.leaving
 }

@@ -97,9 +97,15 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 		job.Base = &upload.Base{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Size: v.Size}
 	}
 	job.Need = snap.layout.need(snap.version.Size)
+	if id == snap.id {
+		job.Making = f.noteSent
+	}
+	if err := f.foretell(ctx, snap, id); err != nil {
+		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
+	}
 	obj, err := f.files.o.Uploader.Store(ctx, job)
 	if err != nil {
-		f.failedUpload(id, err)
+		f.failedUpload(ctx, snap, id, err)
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
 	obj.Bucket, obj.Key, obj.Size, obj.Headers = id.Bucket, id.Key, snap.layout.size, &job.Headers
@@ -110,13 +116,14 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 }
 
 // failedUpload notes that an upload to the file's own name may have made the object nevertheless.
-func (f *File) failedUpload(id ID, err error) {
-	if answered(err) {
+func (f *File) failedUpload(ctx context.Context, snap *snapshot, id ID, err error) {
+	if answered(err) || f.ID() != id {
 		return
 	}
+	f.addState(context.WithoutCancel(ctx), snap)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.mu.uncertain = f.mu.uncertain || f.mu.id == id
+	f.mu.uncertain = true
 }
 
 // answered says whether an error is the store's word that it did nothing.

@@ -50,16 +50,18 @@ func (f *File) storeKept(ctx context.Context) error {
 	return nil
 }
 
-// beginKept makes the file a syncing one, unless it has been stored meanwhile. covers is the last change in the kept state.
+// beginKept makes the file a syncing one, unless the kept state has been stored meanwhile: what was written since then nobody
+// has asked to be stored. covers is the last change in the kept state.
 func (f *File) beginKept() (covers uint64, needed bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.unsavedLocked() {
+	k := f.mu.kept
+	if !f.unsavedLocked() || k == nil {
 		return 0, false
 	}
 	f.mu.state = syncing
 	f.mu.settled = make(chan struct{})
-	if k := f.mu.kept; k != nil && k.bytes != f.bytesLocked() {
+	if k.bytes != f.bytesLocked() {
 		return k.gen, true
 	}
 	return f.mu.gen, true
@@ -68,10 +70,7 @@ func (f *File) beginKept() (covers uint64, needed bool) {
 // keepAgain makes sure that a file whose commit has failed is in the journal: a commit of all of it may have taken the record
 // away before its last request failed.
 func (f *File) keepAgain(ctx context.Context, reason error) error {
-	f.mu.Lock()
-	lost := f.mu.kept == nil && f.unsavedLocked()
-	f.mu.Unlock()
-	if lost {
+	if f.lostRecord() {
 		if err := f.keepFailed(ctx, reason); err != nil {
 			return errors.Join(reason, err)
 		}
@@ -112,8 +111,8 @@ func (f *File) sendKept(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("store %s: %w", id, err)
 	}
-	stored := false
-	defer func() { done(stored) }()
+	done = once(done)
+	defer done(false)
 	if f.ID() != id {
 		return errAgain
 	}
@@ -124,12 +123,13 @@ func (f *File) sendKept(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer f.settleGoing()
 	obj, err := f.upload(ctx, snap, snap.id)
 	if err != nil {
 		f.returnStream(ctx, snap, k)
 		return err
 	}
-	stored = snap.id == id
+	done(snap.id == id) // before the record goes: what it overtakes must not be there alone after a crash
 	again, err := f.recordKept(snap, k, obj)
 	f.files.o.Stored(snap.id, obj)
 	if err == nil {
@@ -162,7 +162,7 @@ func (f *File) keptSnapshot(ctx context.Context) (*snapshot, *kept, error) {
 	} else {
 		unused = f.mu.stream
 	}
-	f.mu.stream = nil
+	f.mu.stream, f.mu.going = nil, k
 	f.mu.Unlock()
 	f.abort(ctx, unused)
 	return snap, k, nil
@@ -199,7 +199,11 @@ func (f *File) recordKept(snap *snapshot, k *kept, obj s3client.Object) (again b
 	if written {
 		f.mu.since = k.left
 	}
-	id, base := f.mu.id, f.mu.base
+	id, base, later := f.mu.id, f.mu.base, f.mu.kept
+	if later != nil && later != k { // kept meanwhile: it has a commit of its own
+		f.mu.Unlock()
+		return false, f.keepOver(later, id, base)
+	}
 	if !again {
 		drop := f.takeKeptLocked()
 		f.mu.Unlock()
@@ -208,6 +212,26 @@ func (f *File) recordKept(snap *snapshot, k *kept, obj s3client.Object) (again b
 	}
 	f.mu.Unlock()
 	return true, f.keepAttributes(k, id, base)
+}
+
+// keepOver puts a state that was kept while an earlier one was sent over that one, which the store has now; in the record
+// too. The caller has the turn.
+func (f *File) keepOver(k *kept, id ID, base *Base) error {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	dirty := k.over.dirty
+	if k.over.size <= f.files.o.Uploader.Limits().SinglePut {
+		dirty = k.over.local
+	}
+	err := f.amend(k, func(p *journal.Pending) {
+		p.Bucket, p.Key, p.Dirty, p.Base, p.Own = id.Bucket, id.Key, dirty, recordBase(base, k.over.base), nil
+	})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	rebased := *k
+	rebased.layout = k.over
+	f.mu.kept = &rebased
+	return err
 }
 
 // keepAttributes makes the kept state one that the store has but for its attributes or its name, in the record too.

@@ -125,14 +125,26 @@ func (f *File) forgetStream(st *streaming) {
 	}
 }
 
-// abort ends an upload that nobody will finish. Parts that cannot be aborted now cost space in the store until the
-// bucket's unfinished uploads are cleared; the file itself is not in danger, so that is logged and no error.
+// dropStream gives the running upload up without waiting for the store; the caller has the turn.
+func (f *File) dropStream() {
+	f.mu.Lock()
+	st := f.mu.stream
+	f.mu.stream = nil
+	f.mu.Unlock()
+	if st != nil {
+		st.Drop()
+	}
+}
+
+// abort ends an upload that nobody will finish, in the background if it cannot be done now. Parts that stay cost space in
+// the store; the file itself is not in danger, so that is logged and no error.
 func (f *File) abort(ctx context.Context, st *streaming) {
 	if st == nil {
 		return
 	}
 	if err := st.Abort(ctx); err != nil {
-		f.files.o.Log.Warn("an unfinished upload stays in the store", "object", st.id.String(), "err", err)
+		f.files.o.Log.Debug("an unfinished upload is aborted in the background", "object", st.id.String(), "err", err)
+		st.Drop()
 	}
 }
 

@@ -18,9 +18,10 @@ type Pending struct {
 	Headers     Headers
 	Reason      string // why it was not stored, for people
 	Time        time.Time
-	Upload      string // id of a multipart upload that may have parts of it already; informative
-	Attempts    int    // how often storing it was tried
-	File        string // names the file over all its records, for the caller: of two records with one name the later counts
+	Upload      string   // id of a multipart upload that may have parts of it already; informative
+	Attempts    int      // how often storing it was tried
+	File        string   // names the file over all its records, for the caller: of two records with one name the later counts
+	Own         []string // ETags that earlier states of the file may have in the store, where no answer told
 }
 
 // Base is the stored version under a file: its bytes [0, Limit) are the file's where nothing is dirty. Bytes at and
@@ -65,6 +66,8 @@ type pendingJSON struct {
 	Upload   string `json:"upload,omitempty"`
 	Attempts int    `json:"attempts,omitempty"`
 	File     string `json:"file,omitempty"`
+
+	Own []string `json:"own,omitempty"`
 }
 
 type baseJSON struct {
@@ -113,7 +116,7 @@ func encode(p Pending) ([]byte, error) {
 
 func encodePending(p Pending) ([]byte, error) {
 	w := pendingJSON{Bucket: p.Bucket, Key: text(p.Key), Size: p.Size, Dirty: p.Dirty, Headers: p.Headers,
-		Reason: text(p.Reason), Time: p.Time, Upload: p.Upload, Attempts: p.Attempts, File: p.File}
+		Reason: text(p.Reason), Time: p.Time, Upload: p.Upload, Attempts: p.Attempts, File: p.File, Own: p.Own}
 	if b := p.Base; b != nil {
 		w.Base = &baseJSON{b.Bucket, text(b.Key), b.ETag, b.Size, b.Limit}
 	}
@@ -141,7 +144,7 @@ func decodePending(b []byte) (Pending, error) {
 		return Pending{}, err
 	}
 	p := Pending{Bucket: w.Bucket, Key: string(w.Key), Size: w.Size, Dirty: w.Dirty, Headers: w.Headers,
-		Reason: string(w.Reason), Time: w.Time, Upload: w.Upload, Attempts: w.Attempts, File: w.File}
+		Reason: string(w.Reason), Time: w.Time, Upload: w.Upload, Attempts: w.Attempts, File: w.File, Own: w.Own}
 	if b := w.Base; b != nil {
 		p.Base = &Base{b.Bucket, string(b.Key), b.ETag, b.Size, b.Limit}
 	}

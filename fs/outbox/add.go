@@ -171,6 +171,7 @@ func (b *Outbox) admitted(op Op, into *entry, err error) {
 func (b *Outbox) changeLocked(e *entry, op Op, now time.Duration) {
 	b.liftLocked(e) // who is asking about it will not find it any more; the turn's end places it
 	e.set(op)
+	e.earlier = false
 	b.countLocked(e, now)
 	if e.fail != nil && e.fail.err != nil && !e.fail.slow {
 		return

@@ -22,9 +22,6 @@ const namedErrors = 10
 // and goes on in the background. The error names what could not be done: failed, or given up.
 func (b *Outbox) Drain(ctx context.Context, bucket, prefix string) error {
 	under := b.under(bucket, prefix)
-	if len(under) == 0 {
-		return nil
-	}
 	busy := make(map[id]bool)
 	for _, e := range under {
 		k := e.id()
@@ -32,9 +29,34 @@ func (b *Outbox) Drain(ctx context.Context, bucket, prefix string) error {
 			busy[k] = b.o.Busy(k.bucket, k.key)
 		}
 	}
-	d, err := b.hurry(under, busy)
+	return b.await(ctx, under, busy, bucket+"/"+prefix)
+}
+
+// Finish carries out at once what is pending for one key, and waits for it like Drain, also where Busy keeps it back: the
+// caller is about to store the key by other means than the file that has it.
+func (b *Outbox) Finish(ctx context.Context, bucket, key string) error {
+	return b.await(ctx, b.force(id{bucket, key}), nil, bucket+"/"+key)
+}
+
+// force lets a key's entries begin whatever Busy says.
+func (b *Outbox) force(k id) (entries []*entry) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for e := b.headLocked(k); e != nil; e = e.next {
+		e.forced = true
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// await hurries entries that nobody keeps back and waits for them.
+func (b *Outbox) await(ctx context.Context, entries []*entry, busy map[id]bool, where string) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	d, err := b.hurry(entries, busy)
 	if err != nil {
-		return fmt.Errorf("store what is pending below %s/%s: %w", bucket, prefix, err)
+		return fmt.Errorf("store what is pending below %s: %w", where, err)
 	}
 	select {
 	case <-d.done:

@@ -65,7 +65,9 @@ func (b *Outbox) recall(earlier []Op) {
 	sort.SliceStable(earlier, func(i, j int) bool { return earlier[i].Seq < earlier[j].Seq })
 	for _, op := range earlier {
 		b.mu.count++
-		b.placeLocked(b.appendLocked(op, 0), 0)
+		e := b.appendLocked(op, 0)
+		e.earlier = true
+		b.placeLocked(e, 0)
 	}
 }
 

@@ -151,9 +151,9 @@ func (b *Outbox) decide(asked []*entry, busy []bool, wakes uint64) job {
 		e.place = aside
 		switch {
 		case b.mu.closed || b.keptLocked(e.id()) || e.afterOthers():
-		case busy[i] && b.mu.wakes == wakes:
+		case busy[i] && !e.forced && b.mu.wakes == wakes:
 			b.parkLocked(e, now)
-		case busy[i]:
+		case busy[i] && !e.forced:
 			e.due = now
 			b.placeLocked(e, now)
 		case len(asked) > 1 && !b.goesAlongLocked(e):

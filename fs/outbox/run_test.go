@@ -222,3 +222,38 @@ func TestParallelIsTheMost(t *testing.T) {
 		r.close()
 	})
 }
+
+// Who stores a key by other means has what waits for it carried out first, though a file has the key.
+func TestFinishDoesNotMindBusy(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		o := r.stored("k", "old")
+		r.setBusy("k", true)
+		r.delete("k", o.ETag)
+		time.Sleep(time.Minute)
+		r.want("k", "old:first")
+		r.drain("k") // waits for nothing that Busy keeps back
+		r.want("k", "old:first")
+		r.ok(r.box.Finish(t.Context(), "b", "k"))
+		r.want("k", "")
+		r.nothingLeft()
+		r.close()
+	})
+}
+
+// A delete of an earlier run may have been carried out: what was stored since stays, however young the delete is.
+func TestADeleteOfAnEarlierRunAsks(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		o := r.stored("k", "old")
+		r.setBusy("k", true)
+		r.delete("k", o.ETag)
+		r.crash()
+		r.stored("k", "new")
+		r.start()
+		time.Sleep(time.Minute)
+		r.want("k", "new:first")
+		r.nothingLeft()
+		r.close()
+	})
+}

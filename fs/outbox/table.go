@@ -45,6 +45,8 @@ type entry struct {
 	place        place
 	urgent       bool // somebody waits in Drain: no rest
 	counted      bool // in home's below
+	forced       bool // begins although Busy would keep it back
+	earlier      bool // of an earlier run, which may have carried it out
 }
 
 // code is a Kind in a byte.
@@ -245,6 +247,9 @@ func (b *Outbox) goesAlongLocked(e *entry) bool {
 func (b *Outbox) needsCheck(e *entry) bool {
 	if e.kind != isDelete || e.etag == "" || b.o.CheckAfter < 0 {
 		return false
+	}
+	if e.earlier && (e.fail == nil || e.fail.checked.IsZero()) {
+		return true // whatever was stored there since must stay
 	}
 	since := time.Unix(0, e.at)
 	if e.fail != nil && e.fail.checked.After(since) {

@@ -73,6 +73,9 @@ type Options struct {
 	// Drain, where Later is nil, carries out what an earlier run left for the keys under a prefix (RecoveredChange), before
 	// a change of such a name goes to the store. Nil: an earlier run left nothing.
 	Drain func(ctx context.Context, bucket, prefix string) error
+	// Finish carries out what waits for one key, also while a file with unsaved bytes has it: a rename is about to store the
+	// key, and what is carried out later would undo that. nil: nothing waits.
+	Finish func(ctx context.Context, bucket, key string) error
 	// StaleAfter is how long a Lookup or List waits for the store when it could answer from what was known longer than
 	// the TTL ago; default three seconds; negative: for as long as it takes, and such answers are never given.
 	StaleAfter time.Duration

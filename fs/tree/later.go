@@ -236,6 +236,15 @@ func (t *Tree) deleteLater(ctx context.Context, e Entry, ver version) error {
 	return nil
 }
 
+// finish has what waits for a path's key carried out.
+func (t *Tree) finish(ctx context.Context, path string) error {
+	bucket, key, err := t.space.locate(path)
+	if err != nil || t.o.Finish == nil {
+		return err
+	}
+	return t.o.Finish(ctx, bucket, key)
+}
+
 // drain has Later carry out what it holds of a path and below it, if it holds anything.
 func (t *Tree) drain(ctx context.Context, path string) error {
 	drain := t.o.Drain

@@ -58,6 +58,9 @@ func (t *Tree) rename(ctx context.Context, from, to string, noReplace bool, move
 		return ErrCross
 	}
 	for _, p := range []string{from, to} {
+		if err := t.finish(ctx, p); err != nil {
+			return err
+		}
 		if err := t.drain(ctx, p); err != nil {
 			return err
 		}

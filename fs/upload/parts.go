@@ -166,6 +166,9 @@ func (up *upload) complete(ctx context.Context) (s3client.Object, error) {
 	longer, stop := grace(ctx, graceTimeout)
 	defer stop()
 	up.u.completes(up.to, up.id)
+	if etag, ok := joinedETag(up.parts); ok && up.job.Making != nil {
+		up.job.Making(etag)
+	}
 	obj, err := up.u.o.Store.CompleteUpload(longer, s3client.CompleteRequest{Bucket: up.to.bucket, Key: up.to.key,
 		UploadID: up.id, Parts: up.parts, Size: up.job.Need.Size, IfAbsent: up.job.IfAbsent})
 	if err != nil {

@@ -229,7 +229,7 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 	ahead(j.Source, 0, j.Need.Size)
 	for try := 1; ; try++ {
 		b := u.putBody(to, j.Source, j.Need.Size)
-		obj, err := u.o.Store.Put(ctx, s3client.PutRequest{Bucket: to.bucket, Key: to.key, Headers: j.Headers, Body: b,
+		obj, err := u.requestPut(ctx, s3client.PutRequest{Bucket: to.bucket, Key: to.key, Headers: j.Headers, Body: b,
 			Size: j.Need.Size})
 		switch {
 		case err != nil:
@@ -245,6 +245,14 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 		}
 		u.o.Log.Warn("object arrived with other bytes; it is sent again", "err", err)
 	}
+}
+
+// requestPut makes the request. When the caller leaves meanwhile it goes on for a short while, as a completion does: a PUT that
+// is broken off may be carried out by the store all the same, after the deletion or the copy that its caller left for.
+func (u *Uploader) requestPut(ctx context.Context, r s3client.PutRequest) (s3client.Object, error) {
+	longer, stop := grace(ctx, graceTimeout)
+	defer stop()
+	return u.o.Store.Put(longer, r)
 }
 
 // Close aborts the streams that nobody has stored and waits for all background work, or for ctx.

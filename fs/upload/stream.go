@@ -225,6 +225,20 @@ func (s *Stream) Abort(ctx context.Context) error {
 	return nil
 }
 
+// Drop is Abort for a caller who cannot wait for the store: nothing is sent any more, and the upload is aborted in the
+// background. What fails is tried again by Close.
+func (s *Stream) Drop() {
+	s.stop()
+	s.u.spawn(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
+		defer cancel()
+		if err := s.Abort(ctx); err != nil {
+			s.u.o.Log.Warn("cannot abort a multipart upload; its parts stay for now", "bucket", s.to.bucket, "key", s.to.key,
+				"err", err)
+		}
+	})
+}
+
 // stop ends the background sends.
 func (s *Stream) stop() {
 	s.mu.Lock()

@@ -58,6 +58,10 @@ type Job struct {
 	// stored. Uploads that Adopt was told of need not be named.
 	Resume []string
 
+	// Making, when not nil, is told the ETag that an object joined from parts will have, where that can be foretold, before
+	// the store is asked to join them: the answer may never come.
+	Making func(etag string)
+
 	resume *[]string // those of Resume that nothing is known of yet
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -93,8 +94,21 @@ func (s *suite) take(e event) {
 		s.end(e, "none")
 	case "fail":
 		s.failed = true
+		if e.Test == "" {
+			s.unended(e.Package)
+		}
 		fmt.Fprint(s.out, strings.Join(s.output[key], ""))
 		s.end(e, "FAIL")
+	}
+}
+
+// unended prints what tests said that were running when their package's process ended: a panic, or the time limit's stacks.
+func (s *suite) unended(pkg string) {
+	for _, key := range slices.Sorted(maps.Keys(s.output)) {
+		if test, ok := strings.CutPrefix(key, pkg+" "); ok && test != "" {
+			fmt.Fprintf(s.out, "--- did not end: %s\n%s", test, strings.Join(s.output[key], ""))
+			delete(s.output, key)
+		}
 	}
 }
 

@@ -33,6 +33,11 @@ func TestStream(t *testing.T) {
 {"Action":"fail","Package":"p/b","Test":"TestBad"}
 {"Action":"fail","Package":"p/b"}
 `, true, []string{"b_test.go:3: shown", "FAIL p/b"}},
+		{"a process ends in the middle of a test", `{"Action":"start","Package":"p/b"}
+{"Action":"run","Package":"p/b","Test":"TestStuck"}
+{"Action":"output","Package":"p/b","Test":"TestStuck","Output":"panic: test timed out\n"}
+{"Action":"fail","Package":"p/b"}
+`, true, []string{"did not end: TestStuck", "panic: test timed out", "FAIL p/b"}},
 		{"a build fails", `{"ImportPath":"p/c","Action":"build-output","Output":"c.go:1: undefined\n"}
 {"ImportPath":"p/c","Action":"build-fail"}
 `, true, []string{"c.go:1: undefined"}},

@@ -1,0 +1,194 @@
+package content
+
+import (
+	"context"
+	"crypto/md5"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+
+	"pailfs/cache"
+	"pailfs/fs/journal"
+	"pailfs/s3client"
+)
+
+// What this mount itself may have stored under a file's name without knowing it: an upload whose answer did not come, or
+// came to a process that was killed then. Such a version is no other writer's. The file notes which ETags its states have,
+// in its record too, and what is found with one of them becomes the file's base.
+//
+// The file's layout stays right over it: every state that was sent since the base had at least the bytes of the base that
+// the present one still has.
+
+// mostOwn is how many ETags a file remembers, the latest: each stands for an upload without an answer.
+const mostOwn = 16
+
+// own is the set of versions under a file's name that it may replace beside its base.
+type own struct {
+	etags []string
+	any   bool // whatever is there: its deletion had been accepted, without naming a version
+}
+
+func (o *own) has(etag string) bool { return o.any || slices.Contains(o.etags, etag) }
+
+func (o *own) add(etags ...string) {
+	for _, e := range etags {
+		if e != "" && !slices.Contains(o.etags, e) {
+			o.etags = append(o.etags, e)
+		}
+	}
+	if n := len(o.etags) - mostOwn; n > 0 {
+		o.etags = slices.Clone(o.etags[n:])
+	}
+}
+
+// Replaces says that the file of an earlier run that has the id was made over a version that was to be deleted: the file
+// replaces it, and whatever is there where the deletion named no ETag.
+func (s *Files) Replaces(id ID, etag string) {
+	f := s.pin(id)
+	if f == nil {
+		return
+	}
+	defer s.unpin(f)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.recovered && f.mu.layout.base == 0 {
+		f.mu.sent.any = f.mu.sent.any || etag == ""
+		f.mu.sent.add(etag)
+	}
+}
+
+// Uncertain says whether nobody knows which version the store has under an id: an upload of the file had no answer.
+func (s *Files) Uncertain(id ID) bool {
+	f, ok := s.Get(id)
+	if !ok {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.uncertain
+}
+
+// takeOwn makes an object the base if an earlier state of the file made it.
+func (f *File) takeOwn(o s3client.Object) bool {
+	f.mu.Lock()
+	ours := f.mu.sent.has(o.ETag) && f.mu.layout.base <= o.Size && !f.mu.superseded
+	if ours {
+		b := &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, ETag: o.ETag, Size: o.Size}}
+		if f.mu.foreign {
+			f.mu.own = b
+		} else {
+			f.mu.base = b
+			close(f.mu.rebased)
+			f.mu.rebased = make(chan struct{})
+		}
+	}
+	isKept := ours && f.mu.kept != nil && !f.mu.foreign
+	f.mu.Unlock()
+	if isKept {
+		f.amendBase()
+	}
+	return ours
+}
+
+// noteSent notes the ETag that an upload of the file may give to its object, in the record too.
+func (f *File) noteSent(etag string) {
+	f.recording <- struct{}{} // what is kept from now on has it
+	defer f.recording.give()
+	f.mu.Lock()
+	f.mu.sent.add(etag)
+	own := slices.Clone(f.mu.sent.etags)
+	k := f.mu.kept
+	f.mu.Unlock()
+	if k == nil {
+		return
+	}
+	if err := f.amend(k, func(p *journal.Pending) { p.Own = own }); err != nil {
+		f.files.o.Log.Warn("the journal does not take what a file is stored as", "file", f.ID().String(), "err", err)
+	}
+}
+
+// ofEarlierRunAlone says whether the file is one that an earlier run left and that nobody has opened.
+func (f *File) ofEarlierRunAlone() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.recovered && f.mu.refs == 0
+}
+
+func (f *File) recoveredHeaders() *s3client.Headers {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.headers
+}
+
+// foretell notes what a PUT of a state will make, where the state alone does not tell the next run: bytes of it come from
+// the base, which the PUT replaces.
+func (f *File) foretell(ctx context.Context, snap *snapshot, id ID) error {
+	f.mu.Lock()
+	needed := f.mu.kept != nil && f.mu.id == id
+	f.mu.Unlock()
+	if !needed || len(snap.layout.missing()) == 0 || len(snap.layout.dirty) == 0 || !f.onePut(snap) {
+		return nil
+	}
+	etag, err := f.etagOf(ctx, snap)
+	if err != nil {
+		return err
+	}
+	f.noteSent(etag)
+	return nil
+}
+
+// onePut says whether a state is stored by one PUT.
+func (f *File) onePut(snap *snapshot) bool {
+	return snap.stream == nil && snap.layout.size <= f.files.o.Uploader.Limits().SinglePut
+}
+
+// etagOf is the MD5 of a state's bytes.
+func (f *File) etagOf(ctx context.Context, snap *snapshot) (string, error) {
+	h := md5.New()
+	if _, err := io.Copy(h, io.NewSectionReader(content{snap, ctx, f.files.o.Blocks}, 0, snap.layout.size)); err != nil {
+		return "", fmt.Errorf("read %s: %w", snap.id, err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// addOnItsWay notes what the kept state that is on its way to the store will be there, for the record of a later one.
+// Where that needs the network (bytes of the base), or is no single PUT, the upload says it itself.
+func (f *File) addOnItsWay(ctx context.Context) {
+	f.mu.Lock()
+	k := f.mu.going
+	if k == nil {
+		f.mu.Unlock()
+		return
+	}
+	snap := &snapshot{id: f.mu.id, layout: k.layout.clone(), spool: k.spool, version: f.versionLocked()}
+	f.mu.Unlock()
+	f.addState(ctx, snap)
+}
+
+// addState notes what a state may be in the store, if its bytes are here and make one PUT.
+func (f *File) addState(ctx context.Context, snap *snapshot) {
+	if !f.onePut(snap) || len(snap.layout.missing()) > 0 {
+		return
+	}
+	etag, err := f.etagOf(ctx, snap)
+	if err != nil {
+		f.files.o.Log.Debug("what was sent of a file cannot be read again", "file", snap.id.String(), "err", err)
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.sent.add(etag)
+}
+
+// under is what the file with an id, which is about to be replaced, has in the store, and what it may have stored without
+// knowing it.
+func (s *Files) under(id ID) (*Base, own) {
+	f, ok := s.Get(id)
+	if !ok {
+		return nil, own{}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.underLocked(), own{etags: slices.Clone(f.mu.sent.etags), any: f.mu.sent.any}
+}

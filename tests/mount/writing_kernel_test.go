@@ -70,14 +70,14 @@ func TestMappedWritesAreStoredByMsync(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, off := range []int{1 << 20, 0, 3<<20 - 30, 4095} {
-			copy(p[off:], "written through the mapping")
+			poke(t, p[off:], "written through the mapping"[:min(27, len(p)-off)])
 			copy(content[off:], "written through the mapping")
 		}
 		if err := unix.Msync(p, unix.MS_SYNC); err != nil {
 			t.Fatal(err)
 		}
 		sameBytes(t, "the object after msync", object(t, w.s, w.bucket, "f"), content)
-		copy(p[2<<20:], "after it")
+		poke(t, p[2<<20:], "after it")
 		copy(content[2<<20:], "after it")
 		closed(t, f)
 		if err := unix.Munmap(p); err != nil {

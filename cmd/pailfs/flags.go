@@ -143,7 +143,7 @@ var options = []option{
 		set:  oneOf(func(s *settings) *string { return &s.Passthrough }, "auto", "off")},
 
 	{name: "durability", group: groupWrite, value: "store|journal", def: "store",
-		help: "what a close that succeeded means: store: the store has the file; journal: it is safe on this host's disk, and is stored in the background",
+		help: "what a close that succeeded means: store: the store has the file; journal (experimental): it is on this host's disk, and is stored in the background",
 		set:  oneOf(func(s *settings) *string { return &s.Durability }, durabilityStore, durabilityJournal)},
 	{name: "max-lag", group: groupWrite, value: "TIME", def: "30s",
 		help: "with --durability=journal: how old the oldest unstored file may get before close waits for the store as well",

@@ -69,6 +69,9 @@ func (s *service) run(ctx context.Context) error {
 	}
 	s.log.Info("mounted", "mountpoint", s.plan.mountpoint, "source", s.plan.source(), "version", buildInfo().Version,
 		"memory", s.plan.Memory, "state", s.plan.StateDir)
+	if s.plan.behind() {
+		s.log.Info("durability=journal is experimental: README, Durability")
+	}
 	ctl := s.startControl(ctx, m)
 	s.ready(nil)
 	return s.serve(ctx, m, ctl, signals)

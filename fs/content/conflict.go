@@ -168,6 +168,9 @@ func (f *File) settle(ctx context.Context, err error) error {
 	if ours, err := f.isOurs(ctx, changed.remote); err != nil || ours {
 		return errors.Join(err, f.takeOver(changed.remote, ours))
 	}
+	if f.addOnItsWay(ctx); f.takeOwn(changed.remote) { // a state that was kept before the present one
+		return errAgain
+	}
 	if err := f.fetchBase(ctx); err != nil {
 		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
 			return f.keepRest(ctx, errors.Join(ErrConflict, err))

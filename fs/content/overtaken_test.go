@@ -336,3 +336,69 @@ func TestRecoveryKnowsItsOwnVersions(t *testing.T) {
 		})
 	}
 }
+
+// The state that a run left is written over in the next one before it is stored there; the store had carried out its PUT.
+// Another host's version is kept all the same.
+func TestRecoveredStateWrittenOverIsItsOwn(t *testing.T) {
+	first, second := pattern(1, 300), pattern(2, 500)
+	for _, theirs := range []bool{false, true} {
+		for _, how := range []string{"flushed", "synced", "killed"} {
+			t.Run(fmt.Sprintf("%s, theirs %v", how, theirs), func(t *testing.T) {
+				behind := func(o *Options) { o.Behind = true }
+				dir := t.TempDir()
+				r := newRig(dir, behind)
+				f := r.create("k")
+				write(f, 0, first)
+				wantFlush(t, f)
+				next, nextDir := r.crash(t, dir, behind)
+				remote := first
+				if theirs {
+					remote = []byte("theirs")
+				}
+				r.put("k", remote)
+				if _, err := next.files.Load(); err != nil {
+					t.Fatal(err)
+				}
+				g := must(next.files.Open(obj("k"), nil, Write))
+				write(g, 0, second)
+				last := next
+				switch how {
+				case "synced":
+					if err := g.Sync(bg); (err != nil) != theirs {
+						t.Errorf("synced: %v", err)
+					}
+				case "killed":
+					wantFlush(t, g)
+					last, _ = next.crash(t, nextDir, behind)
+					fallthrough
+				default:
+					if how == "flushed" {
+						wantFlush(t, g)
+					}
+					if n, failed := last.files.Recover(bg); n != 1 || len(failed) > 0 {
+						t.Errorf("recovered %d, %v", n, failed)
+					}
+				}
+				keys := conflictKeys(last)
+				if theirs != (len(keys) == 1) {
+					t.Fatalf("conflicts: %v", keys)
+				}
+				if theirs {
+					last.wantStored(t, "k", remote)
+					last.wantStored(t, keys[0], second)
+				} else {
+					last.wantStored(t, "k", second)
+				}
+				g.Close(nil)
+				if last != next {
+					if err := last.stop(); err != nil {
+						t.Error(err)
+					}
+				}
+				next.stop()
+				f.Close(nil)
+				r.stop()
+			})
+		}
+	}
+}

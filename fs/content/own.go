@@ -152,11 +152,14 @@ func (f *File) etagOf(ctx context.Context, snap *snapshot) (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
-// addOnItsWay notes what the kept state that is on its way to the store will be there, for the record of a later one.
-// Where that needs the network (bytes of the base), or is no single PUT, the upload says it itself.
+// addOnItsWay notes what the kept state that is on its way to the store will be there, for the record of a later one; so
+// too one whose PUT may have been carried out without an answer, by an earlier run for instance. Where that needs the network (bytes of the base), or is no single PUT, the upload says it itself.
 func (f *File) addOnItsWay(ctx context.Context) {
 	f.mu.Lock()
 	k := f.mu.going
+	if k == nil && f.mu.uncertain {
+		k = f.mu.kept
+	}
 	if k == nil {
 		f.mu.Unlock()
 		return

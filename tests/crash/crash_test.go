@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 var (
 	kills = flag.Int("kills", 10, "how many times a mount is killed")
 	seed  = flag.Uint64("seed", 0, "of the random numbers; 0: another one each time")
+	only  = flag.String("durability", "store", "store or journal: this one alone; both: in turns")
 )
 
 func TestMain(m *testing.M) {
@@ -124,6 +126,9 @@ func TestCrash(t *testing.T) {
 	// On a server of its own whatever the environment says: another one is too far for so many rounds.
 	s := testenv.StoreIn(t, t.TempDir())
 	worlds := []*world{newWorld(t, s, false, false), newWorld(t, s, true, false), newWorld(t, s, false, true), newWorld(t, s, true, true)}
+	if *only != "both" {
+		worlds = slices.DeleteFunc(worlds, func(w *world) bool { return w.journal != (*only == "journal") })
+	}
 	var counts counts
 	began := time.Now()
 	for i := range *kills {

@@ -17,7 +17,7 @@ import (
 func TestNewFilesCostOnePutEach(t *testing.T) {
 	both(t, func(t *testing.T, d string) {
 		const n, writers = 240, 16
-		w := writes(t, d, nil)
+		w := writes(t, d, nil, testenv.TTL(10*time.Minute))
 		if err := os.Mkdir(w.path("d"), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -229,7 +229,7 @@ func (f *File) keepOver(k *kept, id ID, base *Base) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	rebased := *k
-	rebased.layout = k.over
+	rebased.layout, rebased.after = k.over, k.after.clone() // changed apart from k's from now on (bothLocked)
 	f.mu.kept = &rebased
 	return err
 }
@@ -247,7 +247,7 @@ func (f *File) keepAttributes(k *kept, id ID, base *Base) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	stored := *k
-	stored.layout = layout{size: size, base: size}
+	stored.layout, stored.after = layout{size: size, base: size}, k.after.clone() // k may be going still, and is changed too
 	f.mu.kept = &stored
 	return nil
 }

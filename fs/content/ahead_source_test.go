@@ -13,7 +13,7 @@ func TestSourceAhead(t *testing.T) {
 		write(f, off, []byte("x"))
 		want[off] = 'x'
 	}
-	c := content{f.snapshot(), bg, r.blocks}
+	c := content{r.present(f), bg, r.blocks}
 	got := r.calls(func() {
 		c.Ahead(8*kib+1, 90*kib)
 		p := make([]byte, 90*kib)

@@ -120,7 +120,7 @@ func (c *committer) poke() {
 // dueLocked is when a file's kept state is to be stored in the background: when the file has rested, or when it has
 // waited for too long. What was written since the last Flush is waited for as long as somebody has the file open.
 func (f *File) dueLocked() (time.Time, bool) {
-	k := f.mu.kept
+	k := f.keptLocked()
 	if k == nil || !f.unsavedLocked() {
 		return time.Time{}, false
 	}
@@ -234,7 +234,7 @@ func (f *File) due() (due, since time.Time, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if due, ok = f.dueLocked(); ok {
-		since = f.mu.kept.since
+		since = f.keptLocked().since
 	}
 	return due, since, ok
 }

@@ -68,7 +68,7 @@ func (f *File) cloneable() (Base, bool) {
 func (f *File) takesCloneLocked(base Base, off int64) bool {
 	l := &f.mu.layout
 	switch {
-	case f.mu.detached || f.mu.forgotten || f.mu.superseded || f.mu.conflict != nil || f.mu.kept != nil ||
+	case f.mu.detached || f.mu.forgotten || f.mu.superseded || f.mu.conflict != nil || len(f.mu.chain) > 0 ||
 		f.mu.stream != nil || f.mu.settled != nil:
 		return false
 	case len(l.local) > 0 || l.size != off || l.base != off:
@@ -134,19 +134,18 @@ func (f *File) followSource(from, to ID, obj s3client.Object) {
 		close(f.mu.rebased)
 		f.mu.rebased = make(chan struct{})
 	}
-	isKept := f.mu.kept != nil
 	f.mu.Unlock()
-	if follows && isKept {
-		f.amendBase()
+	if follows {
+		f.again()
 	}
 }
 
-// checkSource finds out whether the version that a clone's bytes are in is there still. If not they become the file's own.
-func (f *File) checkSource(ctx context.Context, v cache.Version) error {
+// lookAtSource finds out whether the version that a clone's bytes are in is there still: errVanished when it is not.
+func (f *File) lookAtSource(ctx context.Context, v cache.Version) error {
 	obj, err := f.files.o.Store.Head(s3client.Patient(ctx), v.Bucket, v.Key)
 	switch {
 	case errors.Is(err, s3client.NotFound), err == nil && obj.ETag != v.ETag:
-		return f.adopt(ctx)
+		return errVanished
 	case err != nil:
 		return fmt.Errorf("look at %s/%s, of which %s is a copy: %w", v.Bucket, v.Key, f.ID(), err)
 	}

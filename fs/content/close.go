@@ -65,21 +65,18 @@ func (s *Files) forgetAll() error {
 // abandon ends a File at the end of the run. What the journal has a record of stays for the next one.
 func (f *File) abandon() error {
 	f.mu.Lock()
-	spool, k := f.mu.spool, f.mu.kept
+	k, spools := f.keptLocked(), f.spoolsLocked()
 	f.mu.forgotten = true
-	f.mu.spool, f.mu.kept = nil, nil
+	f.mu.spool, f.mu.chain, f.mu.going = nil, nil, nil
 	unsaved := f.mu.state != clean && !f.mu.detached
 	f.mu.Unlock()
 	var errs []error
-	if k != nil && k.spool != spool {
-		errs = append(errs, k.spool.Close())
-	}
-	switch {
-	case spool == nil:
-	case k != nil && k.spool == spool || k == nil && unsaved: // unsaved and not kept: the disk failed, and said so
-		errs = append(errs, spool.Close())
-	default:
-		errs = append(errs, spool.Discard())
+	for _, spool := range spools {
+		if k != nil && k.spool == spool || k == nil && unsaved { // unsaved and not kept: the disk failed, and said so
+			errs = append(errs, spool.Close())
+		} else {
+			errs = append(errs, spool.Discard())
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -66,23 +67,9 @@ func (f *File) commitTurn(ctx context.Context, commit func(context.Context) erro
 	f.mu.Lock()
 	f.mu.state = syncing
 	f.mu.settled = make(chan struct{})
-	covers, wasKept := f.mu.gen, f.mu.kept != nil
+	covers := f.mu.gen
 	f.mu.Unlock()
-	err := f.finish(covers, commit(ctx))
-	if wasKept && f.lostRecord() { // a first round stored it, and attributes came that the second could not store
-		kept, cancel := context.WithTimeout(context.WithoutCancel(ctx), keepPatience)
-		defer cancel()
-		err = errors.Join(err, f.keep(kept, err))
-		f.files.behind.schedule(f)
-	}
-	return err
-}
-
-// lostRecord says whether the file has something unsaved and nothing in the journal.
-func (f *File) lostRecord() bool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.mu.kept == nil && f.unsavedLocked()
+	return f.finish(covers, commit(ctx))
 }
 
 // finish records the result of a commit that covers all changes up to one.
@@ -114,24 +101,34 @@ func (f *File) finish(covers uint64, err error) error {
 	return conflict
 }
 
-// commit stores the file under its id, again when attributes or the name change meanwhile.
+// commit stores the whole file under its id, again when attributes or the name change meanwhile; the caller has the turn.
 func (f *File) commit(ctx context.Context) error {
+	return f.rounds(ctx, func(ctx context.Context) (again bool, err error) {
+		id := f.ID()
+		return f.guarded(ctx, id, func(done func(bool)) (bool, error) { return f.round(ctx, f.whole, id, done) })
+	})
+}
+
+// rounds calls round until there is nothing more to store.
+func (f *File) rounds(ctx context.Context, round func(context.Context) (again bool, err error)) error {
+	var unsettled error
 	for range maxRounds {
-		again, err := f.round(ctx)
+		again, err := round(ctx)
+		unsettled = nil
 		switch {
 		case errors.Is(err, errAgain):
+			unsettled = fmt.Errorf("store %s: the store's version changed again and again: %w", f.ID(), s3client.Changed)
 		case err != nil:
 			return err
 		case !again:
 			return nil
 		}
 	}
-	return nil
+	return unsettled
 }
 
-// round tries to store the file once. again says that there is more to store.
-func (f *File) round(ctx context.Context) (again bool, err error) {
-	id := f.ID()
+// guarded calls do while nobody else changes the object id, if the file still has that id.
+func (f *File) guarded(ctx context.Context, id ID, do func(done func(stored bool)) (bool, error)) (again bool, err error) {
 	done, err := f.files.o.Guard(ctx, id)
 	if err != nil {
 		return false, fmt.Errorf("store %s: %w", id, err)
@@ -141,17 +138,7 @@ func (f *File) round(ctx context.Context) (again bool, err error) {
 	if f.ID() != id {
 		return true, nil // renamed while it waited
 	}
-	snap, obj, err := f.try(ctx, nil)
-	if err != nil || snap == nil {
-		return false, err
-	}
-	done(snap.id == id) // before the record goes: what it overtakes must not be there alone after a crash
-	again = f.record(snap, snap.id, obj)
-	f.files.o.Stored(snap.id, obj)
-	if err := f.deleteStale(ctx); err != nil {
-		return false, err
-	}
-	return again, nil
+	return do(done)
 }
 
 // once makes calls after the first do nothing.
@@ -160,44 +147,162 @@ func once(done func(stored bool)) func(stored bool) {
 	return func(stored bool) { called.Do(func() { done(stored) }) }
 }
 
-// try uploads the file once, to its own id or to another. errAgain asks for another round. No snapshot and no error mean
-// that the file was in conflict and its version is stored under another name.
-func (f *File) try(ctx context.Context, to *ID) (*snapshot, s3client.Object, error) {
-	if err := f.checkBase(ctx, false); err != nil {
-		return nil, s3client.Object{}, f.settle(ctx, err)
+// round stores a state of the file under its own name once. again says that there is more to store.
+func (f *File) round(ctx context.Context, begin func(context.Context) (*sending, error), id ID, done func(bool)) (again bool, err error) {
+	s, obj, err := f.try(ctx, begin, nil)
+	if err != nil || s == nil {
+		return false, err
 	}
-	snap := f.snapshot()
-	target := snap.id
+	done(s.snap.id == id) // before the record goes: what it overtakes must not be there alone after a crash
+	again = f.record(s, s.snap.id, obj)
+	f.files.o.Stored(s.snap.id, obj)
+	return again, f.deleteStale(ctx)
+}
+
+// try uploads a state once, to the file's own id or to another. errAgain asks for another round. Nothing and no error mean
+// that there is nothing to store, or not any more: a conflict is stored under another name.
+func (f *File) try(ctx context.Context, begin func(context.Context) (*sending, error), to *ID) (*sending, s3client.Object, error) {
+	looked := f.lookAtBase(ctx, false)
+	s, err := begin(ctx)
+	if err != nil || s == nil {
+		return nil, s3client.Object{}, err
+	}
+	obj, err := s3client.Object{}, looked
+	if err == nil {
+		if obj, err = f.attempt(ctx, s, to); err == nil {
+			return s, obj, nil
+		}
+	}
+	f.returnStream(ctx, s)
+	if turn, ok := f.odd(ctx, s, err); ok {
+		err = f.settle(ctx, s, err)
+		turn()
+	}
+	f.ended(s)
+	return nil, obj, err
+}
+
+// attempt makes the requests of a try.
+func (f *File) attempt(ctx context.Context, s *sending, to *ID) (s3client.Object, error) {
+	s.snap = f.snapshot(s)
+	target := s.snap.id
 	if to != nil {
 		target = *to
 	}
-	obj, err := f.upload(ctx, snap, target)
+	obj, err := f.upload(ctx, s.snap, target)
+	s.stream = s.snap.stream // one that was of no use is over
 	if errors.Is(err, s3client.Changed) || errors.Is(err, s3client.NotFound) {
-		err = f.explain(ctx, snap, err)
+		err = f.explain(ctx, s.snap, err)
 	}
-	if err != nil {
-		return nil, obj, f.settle(ctx, err)
-	}
-	return snap, obj, nil
+	return obj, err
 }
 
-// record makes obj, stored as id, the file's base. again says that there is more to commit: attributes or the name
-// changed while the upload ran.
-func (f *File) record(snap *snapshot, id ID, obj s3client.Object) (again bool) {
+// odd says whether an error is one that settle deals with, and takes the turn for it, if the commit does not have it.
+func (f *File) odd(ctx context.Context, s *sending, err error) (give func(), odd bool) {
+	var changed *changedError
+	switch {
+	case !errors.Is(err, errVanished) && !errors.As(err, &changed):
+		return nil, false
+	case s.turn:
+		return func() {}, true
+	case f.take(ctx, f.turn) != nil:
+		return nil, false
+	}
+	s.turn = true
+	return f.turn.give, true
+}
+
+// sending is a state of the file on its way to the store.
+type sending struct {
+	*stage
+	snap   *snapshot
+	stream *streaming // the running upload, which has nothing but this state; nil: none
+	turn   bool       // the caller has the turn
+}
+
+// whole begins to send the present state; the caller has the turn. Where the journal has an older state it gets this one
+// first: what it has must never be older than what the store has.
+func (f *File) whole(ctx context.Context) (*sending, error) {
 	f.mu.Lock()
-	f.mu.layout.committed()
-	if f.mu.stream == snap.stream {
+	k := f.keptLocked()
+	outdated := k != nil && k.bytes != f.bytesLocked()
+	f.mu.Unlock()
+	if outdated {
+		if err := f.keep(ctx, nil); err != nil {
+			if ctx.Err() != nil {
+				return nil, err
+			}
+			f.files.o.Log.Warn("the journal does not take a file before it is stored", "file", f.ID().String(), "err", err)
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := f.keptLocked()
+	if st == nil || st.bytes != f.bytesLocked() {
+		st = f.stageLocked()
+		f.pushLocked(st)
+	}
+	f.mu.going = st
+	return &sending{stage: st, stream: f.mu.stream, turn: true}, nil
+}
+
+// ended takes back what whole and kept have begun.
+func (f *File) ended(s *sending) {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	before := f.spoolsLocked()
+	f.mu.going = nil
+	if !s.recorded {
+		f.removeLocked(s.stage)
+	}
+	f.mu.Unlock()
+	f.release(before)
+}
+
+// record makes obj, which is equal to a state, the file's base; what was written since stands on it. again says that
+// attributes or the name have changed meanwhile. A record that cannot be written is made up for by a comparison at the next
+// start.
+func (f *File) record(s *sending, id ID, obj s3client.Object) (again bool) {
+	if !s.turn {
+		f.turn <- struct{}{} // a writer has it no longer than the disk takes; nobody else can: we are sending
+		defer f.turn.give()
+	}
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	before := f.spoolsLocked()
+	if s.stream != nil && f.mu.stream == s.stream {
 		f.mu.stream = nil
 	}
-	again = f.rebasedLocked(snap, id, obj)
+	again = f.rebasedLocked(s.snap, id, obj)
+	written, wasKept := s.bytes != f.bytesLocked(), s.recorded
+	f.storedLocked(s.stage)
+	f.mu.going = nil
 	f.mu.state = clean
-	if again {
+	if again || written {
 		f.mu.state = dirty
 	}
-	drop := f.takeKeptLocked()
+	if written {
+		f.mu.since = s.left
+	}
+	if k := f.keptLocked(); k == nil && again && wasKept {
+		f.attributesLocked(s.stage)
+	}
+	k := f.keptLocked()
 	f.mu.Unlock()
-	f.dropKept(drop)
+	if err := f.reenter(k); err != nil {
+		f.files.o.Log.Warn("the journal does not take what a file stands on now", "file", id.String(), "err", err)
+	}
+	f.release(before)
 	return again
+}
+
+// attributesLocked keeps a state in the journal of which the store has all but attributes or the name.
+func (f *File) attributesLocked(st *stage) {
+	only := *st
+	only.from, only.recorded = change{limit: st.size}, true
+	f.mu.chain = slices.Insert(f.mu.chain, 0, &only)
 }
 
 // rebasedLocked records what was stored as id, and says whether attributes or the name have changed since the snapshot.

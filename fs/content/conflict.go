@@ -27,15 +27,6 @@ type changedError struct{ remote s3client.Object }
 
 func (e *changedError) Error() string { return "base has changed, the store has ETag " + e.remote.ETag }
 
-// checkBase is lookAtBase, and deals with a base that somebody deleted: that is no conflict, the commit creates it again.
-func (f *File) checkBase(ctx context.Context, always bool) error {
-	err := f.lookAtBase(ctx, always)
-	if errors.Is(err, errVanished) {
-		return f.adopt(ctx)
-	}
-	return err
-}
-
 // lookAtBase asks the store whether it still has under the file's id what it had at open, unless it was seen to have it
 // lately. Nil means yes, or that there was nothing: a new file replaces what came to its name meanwhile, as creat(2) does.
 // A *changedError means another version, errVanished none at all.
@@ -97,31 +88,58 @@ func (f *File) checkAbsent(ctx context.Context, id ID) error {
 	return &changedError{obj}
 }
 
-// explain finds out why an upload met an object that is not what it was: errAgain when the file can be stored anew,
-// a *changedError for a conflict, else cause itself.
+// explain finds out why an upload met an object that is not what it was: errAgain when the file can be stored anew, a
+// *changedError for a conflict, errVanished, else cause itself.
 func (f *File) explain(ctx context.Context, snap *snapshot, cause error) error {
 	if snap.base == nil || snap.layout.base == 0 {
 		return cause
 	}
-	check := func() error { return f.checkBase(ctx, true) }
+	look := f.lookAtBase
 	if snap.foreign {
-		check = func() error { return f.checkSource(ctx, snap.version) }
+		look = func(ctx context.Context, _ bool) error { return f.lookAtSource(ctx, snap.version) }
 	}
-	if err := check(); err != nil {
+	if err := look(ctx, true); err != nil {
 		return err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if snap.layout.base > 0 && f.mu.layout.base == 0 || f.versionLocked() != snap.version {
+	if f.versionLocked() != snap.version {
 		return errAgain
 	}
 	return cause
 }
 
+// settle deals with the reason that a commit cannot go on: a base that is gone is no conflict, the next round creates it
+// again; a conflict ends with both versions stored and ErrConflict; everything else is the commit's error. The caller has
+// the turn.
+func (f *File) settle(ctx context.Context, s *sending, err error) error {
+	var changed *changedError
+	if !errors.As(err, &changed) {
+		return f.adopt(ctx)
+	}
+	snap := f.snapshot(s)
+	if f.givesUpAttributes(s, snap, changed.remote) {
+		return nil
+	}
+	if ours, err := f.isOurs(ctx, snap, changed.remote); err != nil || ours {
+		return errors.Join(err, f.takeOver(s, snap, changed.remote, ours))
+	}
+	if f.addOnItsWay(ctx); f.takeOwn(changed.remote) { // a state that was kept before the present one
+		return errAgain
+	}
+	if err := f.fetchAll(ctx); err != nil {
+		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
+			return f.keepRest(ctx, errors.Join(ErrConflict, err))
+		}
+		return err
+	}
+	return f.keepBoth(ctx, s)
+}
+
 // adopt makes every byte of a file whose base has vanished the file's own. What is neither in the spool nor in memory is
 // lost with the base: then the rest goes to the journal, and the error says so.
 func (f *File) adopt(ctx context.Context) error {
-	err := f.fetchBase(ctx)
+	err := f.fetchAll(ctx)
 	if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
 		return f.keepRest(ctx, err)
 	}
@@ -129,17 +147,13 @@ func (f *File) adopt(ctx context.Context) error {
 		return err
 	}
 	f.mu.Lock()
-	f.mu.layout.orphaned()
+	f.orphanedLocked()
 	f.mu.base, f.mu.own, f.mu.foreign = f.mu.own, nil, false
-	again := f.mu.kept != nil
-	if again {
-		f.mu.kept.outdated = true
-	}
 	f.mu.Unlock()
-	if again { // its record names a base that is no more
-		return f.keep(ctx, nil)
+	if err := f.keepAgain(); err != nil { // its record names a base that is no more
+		return err
 	}
-	return nil
+	return errAgain
 }
 
 // keepRest keeps the local part of a file whose other part is lost, for a person to look at.
@@ -149,47 +163,18 @@ func (f *File) keepRest(ctx context.Context, cause error) error {
 		return errors.Join(err, kept)
 	}
 	f.mu.Lock()
-	name := f.mu.spool.Name()
+	name := f.keptLocked().spool.Name()
 	f.mu.Unlock()
 	f.files.o.Log.Warn("local changes kept in the journal", "object", f.ID().String(), "spool", name, "err", err)
 	return fmt.Errorf("%w; the changes are kept in %s", err, name)
 }
 
-// settle deals with the reason that a commit cannot go on: a conflict ends with both versions stored and ErrConflict,
-// everything else is the commit's error.
-func (f *File) settle(ctx context.Context, err error) error {
-	var changed *changedError
-	if !errors.As(err, &changed) {
-		return err
-	}
-	if f.givesUpAttributes(changed.remote) {
-		return nil
-	}
-	if ours, err := f.isOurs(ctx, changed.remote); err != nil || ours {
-		return errors.Join(err, f.takeOver(changed.remote, ours))
-	}
-	if f.addOnItsWay(ctx); f.takeOwn(changed.remote) { // a state that was kept before the present one
-		return errAgain
-	}
-	if err := f.fetchBase(ctx); err != nil {
-		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
-			return f.keepRest(ctx, errors.Join(ErrConflict, err))
-		}
-		return err
-	}
-	return f.keepBoth(ctx)
-}
-
 // isOurs says whether the store has the very bytes that are to be committed: an upload whose answer was lost, most
 // likely. Only a plain object's ETag, the MD5 of its bytes, can tell. Where attributes are all that is to be stored, an
 // object of that size that has them needs nothing from us, whoever made it.
-func (f *File) isOurs(ctx context.Context, remote s3client.Object) (bool, error) {
-	snap := f.snapshot()
-	if snap.onlyAttributes() && remote.Size == snap.layout.size && remote.Headers != nil {
-		h, err := f.headersFor(ctx, snap.id, false)
-		if err == nil && reflect.DeepEqual(h, *remote.Headers) {
-			return true, nil
-		}
+func (f *File) isOurs(ctx context.Context, snap *snapshot, remote s3client.Object) (bool, error) {
+	if snap.onlyAttributes() && remote.Size == snap.layout.size && f.hasHeaders(ctx, snap.id, remote) {
+		return true, nil
 	}
 	if remote.Size != snap.layout.size || len(remote.ETag) != 2*md5.Size || len(snap.layout.missing()) > 0 {
 		return false, nil
@@ -201,6 +186,15 @@ func (f *File) isOurs(ctx context.Context, remote s3client.Object) (bool, error)
 	return etag == remote.ETag, nil
 }
 
+// hasHeaders says whether an object has the attributes that the file is to have.
+func (f *File) hasHeaders(ctx context.Context, id ID, o s3client.Object) bool {
+	if o.Headers == nil {
+		return false
+	}
+	h, err := f.headersFor(ctx, id, false)
+	return err == nil && reflect.DeepEqual(h, *o.Headers)
+}
+
 // onlyAttributes says whether a state has no byte that its base does not have.
 func (s *snapshot) onlyAttributes() bool {
 	l := &s.layout
@@ -209,56 +203,54 @@ func (s *snapshot) onlyAttributes() bool {
 
 // givesUpAttributes ends a commit of attributes alone, whose object somebody has replaced: its bytes, which the store had,
 // are not here, and nobody has the file open. What the other one stored stays as it is.
-func (f *File) givesUpAttributes(remote s3client.Object) bool {
+func (f *File) givesUpAttributes(s *sending, snap *snapshot, remote s3client.Object) bool {
 	if !f.ofEarlierRunAlone() {
 		return false
 	}
-	snap := f.snapshot()
 	if !snap.onlyAttributes() || len(snap.layout.missing()) == 0 {
 		return false
 	}
 	if h := f.recoveredHeaders(); h != nil && remote.Headers != nil && reflect.DeepEqual(*h, *remote.Headers) {
 		return false // isOurs
 	}
+	f.recording <- struct{}{}
+	defer f.recording.give()
 	f.mu.Lock()
+	before := f.spoolsLocked()
+	f.mu.chain, f.mu.going = nil, nil
 	f.mu.layout = layout{size: remote.Size, base: remote.Size}
 	f.rebaseLocked(snap.id, remote)
 	f.mu.superseded, f.mu.recovered, f.mu.uncertain, f.mu.state = false, false, false, clean
-	drop := f.takeKeptLocked()
 	f.mu.Unlock()
-	f.dropKept(drop)
+	f.release(before)
 	f.files.o.Log.Warn("a change of attributes was given up: its object is another one now", "object", snap.id.String())
 	f.files.o.Stored(snap.id, remote)
 	return true
 }
 
 // takeOver makes a stored object with our bytes the base; the next round gives it our attributes.
-func (f *File) takeOver(remote s3client.Object, ours bool) error {
+func (f *File) takeOver(s *sending, snap *snapshot, remote s3client.Object, ours bool) error {
 	if !ours {
 		return nil
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.mu.layout.committed()
-	f.rebaseLocked(f.mu.id, remote)
-	f.mu.superseded, f.mu.recovered = false, false
-	if f.mu.kept != nil {
-		f.mu.kept.outdated = true
-	}
+	snap.touches-- // its attributes may be others
+	s.snap = snap
+	f.record(s, snap.id, remote)
 	return errAgain
 }
 
 // keepBoth stores the local version beside the other one. The File follows it: what is still read and written through
 // its handles belongs to it, and Sync goes on saying ErrConflict.
-func (f *File) keepBoth(ctx context.Context) error {
+func (f *File) keepBoth(ctx context.Context, s *sending) error {
 	f.stopStream(ctx)
+	s.stream = nil
 	f.mu.Lock()
-	f.mu.layout.orphaned()
-	if f.mu.kept != nil {
-		f.mu.kept.outdated = true // it stands on the other version
-	}
+	f.orphanedLocked()
 	f.mu.Unlock()
-	snap := f.snapshot()
+	if err := f.keepAgain(); err != nil { // it stands on no version any more
+		return err
+	}
+	snap := f.snapshot(s)
 	now := f.files.o.Now()
 	to := conflictID(snap.id, f.files.o.Host, now)
 	done, err := f.files.o.Guard(ctx, to)
@@ -276,7 +268,8 @@ func (f *File) keepBoth(ctx context.Context) error {
 	f.mu.Unlock()
 	f.files.rekey(f, to)
 	f.files.o.Uploader.Forget(snap.id.Bucket, snap.id.Key)
-	f.record(snap, to, obj)
+	s.snap = snap
+	f.record(s, to, obj)
 	f.files.addConflict(Conflict{ID: snap.id, Kept: to, Time: now})
 	f.files.o.Log.Warn("conflict: both versions are kept", "object", snap.id.String(), "local", to.String())
 	f.files.o.Stored(to, obj)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"pailfs/fs/journal"
 	"pailfs/s3client"
 )
 
@@ -100,7 +101,9 @@ func (d *Detaching) Done() {
 	f := d.f
 	d.f = nil
 	id := f.ID()
-	f.dropKept(f.files.detach(f))
+	f.recording <- struct{}{}
+	f.release(f.files.detach(f))
+	f.recording.give()
 	f.files.o.Uploader.Forget(id.Bucket, id.Key)
 	f.giveAll()
 	f.files.unpin(f)
@@ -118,8 +121,8 @@ func (d *Detaching) Undo() {
 	f.files.unpin(f)
 }
 
-// detach takes a File's id away.
-func (s *Files) detach(f *File) *kept {
+// detach takes a File's id away, and says which spools it had.
+func (s *Files) detach(f *File) (spools []*journal.Spool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if id := f.ID(); s.mu.byID[id] == f {
@@ -128,5 +131,7 @@ func (s *Files) detach(f *File) *kept {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.detached = true
-	return f.takeKeptLocked()
+	spools = f.spoolsLocked()
+	f.unkeepLocked()
+	return spools
 }

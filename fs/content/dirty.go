@@ -1,6 +1,7 @@
 package content
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 
@@ -101,6 +102,22 @@ func (l *layout) clone() layout {
 	return c
 }
 
+// check is what always holds.
+func (l *layout) check(hasSpool bool) error {
+	switch {
+	case l.base > l.size || l.size < 0:
+		return fmt.Errorf("base limit %d of size %d", l.base, l.size)
+	case len(l.local) > 0 && (!hasSpool || end(l.local[len(l.local)-1]) > l.size):
+		return fmt.Errorf("local bytes %v of size %d, spool %v", l.local, l.size, hasSpool)
+	}
+	for _, r := range l.dirty {
+		if len(l.local.gaps(r.Off, r.Len)) > 0 {
+			return fmt.Errorf("dirty %v is not local %v", r, l.local)
+		}
+	}
+	return nil
+}
+
 // wrote records bytes that are in the spool now and not in the store.
 func (l *layout) wrote(off, n int64) {
 	if n <= 0 {
@@ -119,12 +136,6 @@ func (l *layout) truncate(size int64) {
 	l.local, l.dirty = l.local.cut(size), l.dirty.cut(size)
 	l.base = min(l.base, size)
 	l.size = size
-}
-
-// committed records that the store's new base object is equal to the file. What is in the spool stays readable there.
-func (l *layout) committed() {
-	l.base = l.size
-	l.dirty = nil
 }
 
 // orphaned records that the base is gone; all of it must be local. From now on every byte is ours alone.

@@ -64,8 +64,9 @@ type File struct {
 
 		layout    layout
 		spool     *journal.Spool // nil until bytes are written
-		kept      *kept          // the state that the journal has; nil: none
-		going     *kept          // the kept state that is on its way to the store; kept may be a later one; nil: none
+		chain     []*stage       // frozen states over the base, oldest first (states.go)
+		going     *stage         // the one of them that is on its way to the store; nil: none
+		latest    change         // of the present state over the chain's last; nothing without a chain
 		lineage   string         // this File's name in its records; "" before the first
 		resume    []string       // multipart uploads of an earlier run that may have parts of it
 		base      *Base          // what the store had when last seen; nil: nothing
@@ -73,6 +74,7 @@ type File struct {
 		own       *Base          // beside a foreign base: what the store has under id; nil: nothing
 		uncertain bool           // an upload to id had no answer: without a base there may be an object all the same
 		sent      own            // versions under id that may be there beside base
+		rewrite   *rewrite       // new attributes of base, which the store may have taken; nil: none
 		stale     *ID            // an object to delete after the next commit: left behind by a rename during a commit
 
 		state   state
@@ -290,7 +292,7 @@ func (f *File) touch() (touched, isKept bool) {
 	f.mu.touches++
 	f.mu.headers = nil
 	f.changedLocked()
-	return true, f.mu.kept != nil
+	return true, f.keptLocked() != nil
 }
 
 // changedLocked makes the File unsaved.
@@ -301,7 +303,7 @@ func (f *File) changedLocked() {
 	if f.mu.state == clean {
 		f.mu.state, f.mu.since = dirty, now
 	}
-	if k := f.mu.kept; k != nil && k.left.IsZero() && k.bytes != f.bytesLocked() {
+	if k := f.keptLocked(); k != nil && k.left.IsZero() && k.bytes != f.bytesLocked() {
 		k.left = now
 	}
 }
@@ -317,43 +319,23 @@ func (f *File) rebaseLocked(id ID, o s3client.Object) {
 	f.mu.rebased = make(chan struct{})
 }
 
-// headersFor pulls the attributes that travel with an upload.
-func (f *File) headersFor(ctx context.Context, id ID, streaming bool) (s3client.Headers, error) {
-	f.mu.Lock()
-	h := f.mu.headers
-	f.mu.Unlock()
-	if h != nil {
-		return *h, nil
-	}
-	return f.files.o.Headers(s3client.Patient(ctx), id, streaming)
-}
-
 // checkLocked is what holds whenever nobody is inside a method. Tests call it.
 func (f *File) checkLocked() error {
 	l := &f.mu.layout
 	switch {
-	case l.base > l.size || l.size < 0:
-		return fmt.Errorf("base limit %d of size %d", l.base, l.size)
 	case l.base > 0 && (f.mu.base == nil || l.base > f.mu.base.Version.Size):
 		return fmt.Errorf("base limit %d without a base that long", l.base)
-	case len(l.local) > 0 && (f.mu.spool == nil || end(l.local[len(l.local)-1]) > l.size):
-		return fmt.Errorf("local bytes %v of size %d, spool %v", l.local, l.size, f.mu.spool != nil)
 	case f.mu.state == clean && (len(l.dirty) > 0 || f.mu.base == nil || l.size != l.base):
 		return fmt.Errorf("clean with unsaved bytes %v, size %d, base %d", l.dirty, l.size, l.base)
 	case f.mu.state == syncing && f.mu.settled == nil:
 		return fmt.Errorf("syncing without a commit")
-	case f.mu.state == clean && f.mu.kept != nil:
-		return fmt.Errorf("clean with a record in the journal")
+	case f.mu.state == clean && len(f.mu.chain) > 0:
+		return fmt.Errorf("clean with frozen states")
 	case f.mu.own != nil && !f.mu.foreign, f.mu.foreign && f.mu.base == nil:
 		return fmt.Errorf("foreign %v, base %v, own %v", f.mu.foreign, f.mu.base, f.mu.own)
 	}
-	if err := f.mu.kept.check(f); err != nil {
+	if err := l.check(f.mu.spool != nil); err != nil {
 		return err
 	}
-	for _, r := range l.dirty {
-		if len(l.local.gaps(r.Off, r.Len)) > 0 {
-			return fmt.Errorf("dirty %v is not local %v", r, l.local)
-		}
-	}
-	return nil
+	return f.checkChainLocked()
 }

@@ -10,58 +10,16 @@ import (
 	"time"
 
 	"pailfs/fs/journal"
+	"pailfs/s3client"
 )
 
 // amendPatience bounds the question for the attributes of a touched file; they are known as a rule.
 const amendPatience = time.Second
 
-// kept is a state of a File that the journal has a record of. Its bytes are not changed any more: who writes below the
-// record's size gets a new spool, and the old one stays with its record until a newer state is kept, or the store has this
-// one. Fields are guarded by File.mu, but for spool and layout, which do not change.
-type kept struct {
-	spool   *journal.Spool
-	pending journal.Pending // the record
-	layout  layout          // of the file then
-	after   layout          // of the file now, over an object that is equal to the kept state
-	over    layout          // of the file then, over the state that was on its way to the store when this was kept
-
-	gen, bytes, touches uint64    // of the file then
-	since               time.Time // the journal has had something of the file all the time since then
-	left                time.Time // the first change of bytes after that state; zero: none
-	outdated            bool      // what the record stands on is gone: it is not to be stored as it is
-}
-
-func (k *kept) check(f *File) error {
-	switch {
-	case k == nil:
-		return nil
-	case k.bytes == f.bytesLocked() && k.layout.size != f.mu.layout.size:
-		return fmt.Errorf("kept with %d bytes, has %d", k.layout.size, f.mu.layout.size)
-	case k.after.size != f.mu.layout.size || k.after.base > k.layout.size:
-		return fmt.Errorf("%d bytes, %d over the kept state of %d", f.mu.layout.size, k.after.size, k.layout.size)
-	case fmt.Sprint(k.after.local) != fmt.Sprint(f.mu.layout.local):
-		return fmt.Errorf("local %v, %v over the kept state", f.mu.layout.local, k.after.local)
-	case k.bytes == f.bytesLocked() && len(k.after.dirty) > 0:
-		return fmt.Errorf("unchanged since it was kept, but for %v", k.after.dirty)
-	}
-	return nil
-}
-
-// bothLocked changes the layout, the one over the kept state, and the one over the state on its way to the store.
-func (f *File) bothLocked(change func(*layout)) {
-	change(&f.mu.layout)
-	if f.mu.kept != nil {
-		change(&f.mu.kept.after)
-	}
-	if f.mu.going != nil && f.mu.going != f.mu.kept {
-		change(&f.mu.going.after)
-	}
-}
-
 // keptNowLocked says whether the journal has the file as it is.
 func (f *File) keptNowLocked() bool {
-	k := f.mu.kept
-	return k != nil && !k.outdated && k.bytes == f.bytesLocked() && k.touches == f.mu.touches
+	k := f.keptLocked()
+	return k != nil && k.bytes == f.bytesLocked() && k.touches == f.mu.touches
 }
 
 // keep puts what is unsaved into the journal; the caller has the turn or nobody else is left. What the journal has already
@@ -81,84 +39,92 @@ func (f *File) keep(ctx context.Context, reason error) error {
 	if err != nil {
 		return err
 	}
-	snap := f.snapshot()
-	if local := snap.layout.local; len(local) > 0 { // the end may be a hole
-		if err := spool.Truncate(max(end(local[len(local)-1]), f.keptEnd(spool))); err != nil {
-			return fmt.Errorf("keep %s: %w", snap.id, err)
-		}
-	}
-	f.addOnItsWay(ctx)
-	p := f.pending(ctx, snap, reason)
-	if err := f.files.o.Journal.Keep(spool, p); err != nil {
+	st, id, err := f.toKeep(spool)
+	if err != nil {
 		return err
 	}
-	k := &kept{spool: spool, pending: p, layout: snap.layout.clone(), after: snap.layout.clone(),
-		gen: snap.gen, bytes: snap.gen - snap.touches, touches: snap.touches}
-	k.after.committed()
-	f.mu.Lock()
-	old := f.mu.kept
-	if k.since = p.Time; old != nil {
-		k.since = old.since
+	f.addOnItsWay(ctx)
+	headers, err := f.headersFor(ctx, id, false)
+	if err != nil {
+		f.files.o.Log.Warn("attributes of a kept file are not known", "file", id.String(), "err", err)
 	}
-	going := f.mu.going
-	if going != nil {
-		k.over, k.since = going.after.clone(), p.Time
+	record := f.recordOf(st, func(p *journal.Pending) {
+		p.Headers, p.Time, p.Reason = journal.Headers(headers), f.files.o.Now(), reasonText(reason)
+	})
+	if err := f.files.o.Journal.Keep(spool, record); err != nil {
+		return err
 	}
-	f.mu.kept = k
-	f.mu.Unlock()
-	if old != nil && old.spool != spool && (going == nil || going.spool != old.spool) { // else settleGoing's
-		f.files.discard(f, old.spool)
-	}
-	return nil
+	f.recorded(st, record)
+	return f.reenter(st)
 }
 
-// settleGoing ends the sending of a kept state, whose spool had to stay until then. A later state may have replaced it: the
-// record goes now.
-func (f *File) settleGoing() {
-	f.recording <- struct{}{}
-	defer f.recording.give()
-	f.mu.Lock()
-	k := f.mu.going
-	f.mu.going = nil
-	unused := k != nil && f.mu.spool != k.spool && (f.mu.kept == nil || f.mu.kept.spool != k.spool)
-	f.mu.Unlock()
-	if unused {
-		f.files.discard(f, k.spool)
+func reasonText(err error) string {
+	if err == nil {
+		return ""
 	}
+	return err.Error()
 }
 
-// keptEnd is where the bytes of a spool's record end, 0 if it has none.
-func (f *File) keptEnd(spool *journal.Spool) int64 {
+// toKeep is the present state, its spool cut to what it has.
+func (f *File) toKeep(spool *journal.Spool) (*stage, ID, error) {
+	f.mu.Lock()
+	st, id, kept := f.stageLocked(), f.mu.id, int64(0)
+	for _, older := range f.mu.chain {
+		if older.spool == spool && len(older.local) > 0 {
+			kept = max(kept, end(older.local[len(older.local)-1]))
+		}
+	}
+	f.mu.Unlock()
+	if n := len(st.local); n > 0 { // the end may be a hole
+		if err := spool.Truncate(max(end(st.local[n-1]), kept)); err != nil {
+			return nil, id, fmt.Errorf("keep %s: %w", id, err)
+		}
+	}
+	return st, id, nil
+}
+
+// recorded makes st, which the journal has now, the kept state in the place of an older one; the caller is recording.
+func (f *File) recorded(st *stage, record journal.Pending) {
+	f.mu.Lock()
+	before := f.spoolsLocked()
+	old := f.keptLocked()
+	st.recorded, st.record, st.since = true, record, record.Time
+	f.pushLocked(st)
+	if old != nil {
+		old.recorded = false
+		if old != f.mu.going {
+			st.since = old.since
+			f.removeLocked(old)
+		}
+	}
+	f.mu.Unlock()
+	f.release(before)
+}
+
+// recordOf is a stage's record as things are now. What only the last record knows stays.
+func (f *File) recordOf(st *stage, change func(*journal.Pending)) journal.Pending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if k := f.mu.kept; k != nil && k.spool == spool && len(k.pending.Dirty) > 0 {
-		return end(k.pending.Dirty[len(k.pending.Dirty)-1])
-	}
-	return 0
-}
-
-// pending is the record of a snapshot.
-func (f *File) pending(ctx context.Context, snap *snapshot, reason error) journal.Pending {
-	headers, err := f.headersFor(ctx, snap.id, false)
-	if err != nil {
-		f.files.o.Log.Warn("attributes of a kept file are not known", "file", snap.id.String(), "err", err)
-	}
-	f.mu.Lock()
 	if f.mu.lineage == "" {
 		f.mu.lineage = rand.Text()
 	}
-	dirty := snap.layout.dirty
-	if snap.layout.size <= f.files.o.Uploader.Limits().SinglePut {
-		dirty = snap.layout.local // it is sent as a whole; the next run can compare it then
+	p := f.recordAsLocked(st, f.mu.id, f.mu.base, f.mu.sent.etags)
+	if change != nil {
+		change(&p)
 	}
-	p := journal.Pending{Bucket: snap.id.Bucket, Key: snap.id.Key, Size: snap.layout.size, Dirty: dirty,
-		Headers: journal.Headers(headers), Time: f.files.o.Now(), File: f.mu.lineage, Attempts: f.mu.fails,
-		Own: slices.Clone(f.mu.sent.etags)}
-	f.mu.Unlock()
-	if reason != nil {
-		p.Reason = reason.Error()
+	return p
+}
+
+// recordAsLocked is a stage's record with a name, a base and ETags that may be there of the caller's choice.
+func (f *File) recordAsLocked(st *stage, id ID, base *Base, own []string) journal.Pending {
+	l := f.layoutLocked(st)
+	dirty := l.dirty
+	if l.size <= f.files.o.Uploader.Limits().SinglePut && !(len(dirty) == 0 && l.base == l.size) {
+		dirty = l.local // it is sent as a whole; the next run can compare it then
 	}
-	p.Base = recordBase(snap.base, snap.layout.base)
+	p := st.record
+	p.Bucket, p.Key, p.Size, p.Dirty, p.Base, p.Own = id.Bucket, id.Key, l.size, dirty, recordBase(base, l.base), slices.Clone(own)
+	p.File, p.Attempts = f.mu.lineage, f.mu.fails
 	return p
 }
 
@@ -170,21 +136,89 @@ func recordBase(b *Base, limit int64) *journal.Base {
 	return &journal.Base{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Size: v.Size, Limit: limit}
 }
 
+// reenter gives a stage the record of now, if it is still the kept one and anything has changed; the caller is recording.
+func (f *File) reenter(st *stage) error {
+	for {
+		f.mu.Lock()
+		gone := st == nil || !st.recorded
+		f.mu.Unlock()
+		if gone {
+			return nil
+		}
+		now := f.recordOf(st, nil)
+		if sameRecord(&now, &st.record) {
+			return nil
+		}
+		if err := f.amend(st, now); err != nil {
+			return err
+		}
+	}
+}
+
+func sameRecord(a, b *journal.Pending) bool {
+	return a.Bucket == b.Bucket && a.Key == b.Key && a.Size == b.Size && slices.Equal(a.Dirty, b.Dirty) &&
+		slices.Equal(a.Own, b.Own) && (a.Base == nil) == (b.Base == nil) && (a.Base == nil || *a.Base == *b.Base)
+}
+
+// amend writes a stage's record; the caller is recording.
+func (f *File) amend(st *stage, record journal.Pending) error {
+	if err := f.files.o.Journal.Amend(st.spool, record); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st.record = record
+	return nil
+}
+
+// again gives the record of the kept state what has changed: its name, its base, what may be in the store of it. What fails
+// is logged: such a record costs a comparison at the next start.
+func (f *File) again() {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	st := f.keptLocked()
+	f.mu.Unlock()
+	if err := f.reenter(st); err != nil {
+		f.files.o.Log.Warn("the journal does not take what has changed of a kept file", "file", f.ID().String(), "err", err)
+	}
+}
+
+// keepAgain makes the kept state's record and bytes durable once more, after bytes of the base came to its spool.
+func (f *File) keepAgain() error {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	st := f.keptLocked()
+	f.mu.Unlock()
+	if st == nil {
+		return nil
+	}
+	record := f.recordOf(st, nil)
+	if err := f.files.o.Journal.Keep(st.spool, record); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st.record = record
+	return nil
+}
+
 // amendHeaders gives the record the attributes of now. What fails is kept anew by the next Flush.
 func (f *File) amendHeaders() {
 	f.recording <- struct{}{}
 	defer f.recording.give()
 	f.mu.Lock()
-	id, k, touches := f.mu.id, f.mu.kept, f.mu.touches
+	id, st, touches := f.mu.id, f.keptLocked(), f.mu.touches
 	f.mu.Unlock()
-	if k == nil {
+	if st == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), amendPatience)
 	defer cancel()
 	headers, err := f.headersFor(ctx, id, false)
 	if err == nil {
-		err = f.amend(k, func(p *journal.Pending) { p.Headers = journal.Headers(headers) })
+		err = f.amend(st, f.recordOf(st, func(p *journal.Pending) { p.Headers = journal.Headers(headers) }))
 	}
 	if err != nil {
 		f.files.o.Log.Warn("the journal does not take a file's new attributes", "file", id.String(), "err", err)
@@ -192,65 +226,54 @@ func (f *File) amendHeaders() {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	k.touches = max(k.touches, touches)
+	st.touches = max(st.touches, touches)
 }
 
-// amend changes a kept state's record, if it is still the file's; the caller is recording.
-func (f *File) amend(k *kept, change func(*journal.Pending)) error {
+// unkeepLocked takes the kept state out of the chain, for release: nobody wants it stored any more.
+func (f *File) unkeepLocked() {
+	if st := f.keptLocked(); st != nil {
+		st.recorded = false
+		f.removeLocked(st)
+	}
+}
+
+// release gives up what no state of the file needs any more of its former spools: records, and spools. The caller is
+// recording. A record that cannot be dropped is tried again with the next one.
+func (f *File) release(before []*journal.Spool) {
 	f.mu.Lock()
-	p, gone := k.pending, f.mu.kept != k
+	var unused, unkept []*journal.Spool
+	k := f.keptLocked()
+	for _, s := range before {
+		switch {
+		case !f.usesLocked(s):
+			unused = append(unused, s)
+		case k == nil || k.spool != s:
+			unkept = append(unkept, s)
+		}
+	}
 	f.mu.Unlock()
-	if gone {
-		return nil
+	for _, s := range unused {
+		f.files.discard(f, s)
 	}
-	change(&p)
-	if err := f.files.o.Journal.Amend(k.spool, p); err != nil {
-		return fmt.Errorf("journal: %w", err)
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	k.pending = p
-	return nil
-}
-
-// dropKept forgets a kept state that the store has, or that nobody wants; f.mu.kept is another by now. An open file goes
-// on with the spool. A record that cannot be dropped would be stored again by the next run, which is harmless.
-func (f *File) dropKept(k *kept) {
-	if k == nil {
-		return
-	}
-	f.recording <- struct{}{}
-	defer f.recording.give()
-	f.mu.Lock()
-	used := f.mu.spool == k.spool
-	f.mu.Unlock()
-	if !used {
-		f.files.discard(f, k.spool)
-		return
-	}
-	if err := k.spool.Unkeep(); err != nil {
-		f.files.o.Log.Warn("record of a stored file stays in the journal", "file", f.ID().String(), "err", err)
+	for _, s := range unkept {
+		if err := s.Unkeep(); err != nil {
+			f.files.o.Log.Warn("record of a stored file stays in the journal", "file", f.ID().String(), "err", err)
+		}
 	}
 }
 
-// takeKeptLocked takes the kept state off the file, for dropKept.
-func (f *File) takeKeptLocked() *kept {
-	k := f.mu.kept
-	f.mu.kept = nil
-	return k
-}
-
-// writable is the spool for a change of bytes at and behind off; the caller has the turn. Where the journal has these bytes
-// of it the file gets a new spool, with a copy of what is local below limit.
+// writable is the spool for a change of bytes at and behind off; the caller has the turn. Where a frozen state has these
+// bytes in it the file gets a new spool, with a copy of what is local below limit.
 func (f *File) writable(ctx context.Context, off, limit int64) (*journal.Spool, error) {
 	f.mu.Lock()
-	spool, k, gone := f.mu.spool, f.mu.kept, f.mu.forgotten
+	spool, gone := f.mu.spool, f.mu.forgotten
+	frozen := slices.ContainsFunc(f.mu.chain, func(st *stage) bool { return st.spool == spool && off < st.size })
 	local := ranges(f.mu.layout.local).within(0, limit)
 	f.mu.Unlock()
 	switch {
 	case gone:
 		return nil, fmt.Errorf("write %s: %w", f.ID(), ErrClosed)
-	case spool != nil && (k == nil || k.spool != spool || off >= k.layout.size):
+	case spool != nil && !frozen:
 		return spool, nil
 	}
 	fresh, err := f.files.o.Journal.NewSpool()
@@ -283,4 +306,15 @@ func copySpool(to, from *journal.Spool, local []Range) error {
 		}
 	}
 	return nil
+}
+
+// headersFor pulls the attributes that travel with an upload.
+func (f *File) headersFor(ctx context.Context, id ID, streaming bool) (s3client.Headers, error) {
+	f.mu.Lock()
+	h := f.mu.headers
+	f.mu.Unlock()
+	if h != nil {
+		return *h, nil
+	}
+	return f.files.o.Headers(s3client.Patient(ctx), id, streaming)
 }

@@ -106,10 +106,9 @@ func (s *Files) recover(p journal.Pending, spool *journal.Spool) Earlier {
 			out.Base = v
 		}
 	}
-	k := &kept{spool: spool, pending: p, layout: f.mu.layout.clone(), after: f.mu.layout.clone(), gen: f.mu.gen,
-		bytes: f.bytesLocked(), since: s.o.Now()}
-	k.after.committed()
-	f.mu.kept = k
+	st := f.stageLocked()
+	st.recorded, st.record, st.since = true, p, s.o.Now()
+	f.pushLocked(st)
 	isClone := f.mu.foreign
 	f.mu.Unlock()
 	s.mu.Lock()

@@ -82,15 +82,15 @@ func TestTwoRecordsOfOneFile(t *testing.T) {
 	f := r.create("k")
 	write(f, 0, []byte("one"))
 	wantFlush(t, f)
-	old := f.mu.kept
+	old := f.keptLocked()
 	r.later(time.Second)
 	write(f, 0, []byte("two"))
 	wantFlush(t, f)
 	again := must(r.journal.NewSpool()) // what was dropped is back
 	must(again.WriteAt([]byte("one"), 0))
-	before := f.mu.kept
-	must(0, r.journal.Keep(again, old.pending))
-	must(0, r.journal.Keep(before.spool, before.pending))
+	before := f.keptLocked()
+	must(0, r.journal.Keep(again, old.record))
+	must(0, r.journal.Keep(before.spool, before.record))
 	next, _ := r.crash(t, dir)
 	if n, failed := next.files.Recover(bg); n != 1 || len(failed) > 0 {
 		t.Errorf("recovered %d, %v", n, failed)
@@ -169,12 +169,12 @@ func TestCrashInARename(t *testing.T) {
 	if _, moved, err := r.files.Move(bg, obj("k"), obj("m"), nil); moved != NotMoved || !errors.Is(err, s3client.Denied) {
 		t.Fatal(moved, err)
 	}
-	if f.ID() != obj("k") || f.mu.kept.pending.Key != "k" || len(f.mu.kept.pending.Dirty) != 1 {
-		t.Errorf("after a rename that failed: %v, %+v", f.ID(), f.mu.kept.pending)
+	if f.ID() != obj("k") || f.keptLocked().record.Key != "k" || len(f.keptLocked().record.Dirty) != 1 {
+		t.Errorf("after a rename that failed: %v, %+v", f.ID(), f.keptLocked().record)
 	}
-	k := f.mu.kept.pending
+	k := f.keptLocked().record
 	k.Key, k.Dirty, k.Base = "m", nil, recordBase(r.base(must1(r.mem.Object("b", "m"))), 60*kib)
-	must(0, r.journal.Amend(f.mu.kept.spool, k)) // as Move does before it deletes
+	must(0, r.journal.Amend(f.keptLocked().spool, k)) // as Move does before it deletes
 	next, _ = r.crash(t, dir)
 	r.mem.Remove("b", "k")
 	if n, failed := next.files.Recover(bg); n != 1 || len(failed) > 0 {

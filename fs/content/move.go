@@ -42,38 +42,12 @@ func (f *File) follow(to ID, obj s3client.Object) {
 		obj.Size = under.Version.Size
 		f.rebaseLocked(to, obj)
 	}
-	isKept := f.mu.kept != nil
 	f.mu.Unlock()
-	if isKept {
-		f.amendBase()
-	}
+	f.again()
 }
 
 func (f *File) baseOf(id ID, obj s3client.Object, size int64) *Base {
 	return &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: id.Bucket, Key: id.Key, ETag: obj.ETag, Size: size}}
-}
-
-// amendBase gives the record the name and the base of now.
-func (f *File) amendBase() {
-	f.recording <- struct{}{}
-	defer f.recording.give()
-	f.mu.Lock()
-	id, k, base := f.mu.id, f.mu.kept, f.mu.base
-	f.mu.Unlock()
-	if k == nil {
-		return
-	}
-	if err := f.amend(k, renamed(k, id, base)); err != nil {
-		f.files.o.Log.Warn("the journal does not take a file's new name", "file", id.String(), "err", err)
-	}
-}
-
-// renamed changes a record's name and base.
-func renamed(k *kept, id ID, base *Base) func(*journal.Pending) {
-	return func(p *journal.Pending) {
-		p.Bucket, p.Key = id.Bucket, id.Key
-		p.Base = recordBase(base, k.layout.base)
-	}
 }
 
 // Moving says how far a Move has come.
@@ -149,7 +123,7 @@ func (f *File) rename(to ID, over *Base) error {
 	f.recording <- struct{}{}
 	defer f.recording.give()
 	f.mu.Lock()
-	k, base := f.mu.kept, f.mu.base
+	st, base := f.keptLocked(), f.mu.base
 	f.mu.Unlock()
 	under, replaced := f.files.under(to) // the file that has the name until now
 	if over == nil || under != nil && under.Seen.After(over.Seen) {
@@ -159,11 +133,11 @@ func (f *File) rename(to ID, over *Base) error {
 		b := *over
 		base = &b
 	}
-	if k != nil {
-		if err := f.amend(k, func(p *journal.Pending) {
-			renamed(k, to, base)(p)
-			p.Own = replaced.etags
-		}); err != nil {
+	if st != nil {
+		f.mu.Lock()
+		record := f.recordAsLocked(st, to, base, replaced.etags)
+		f.mu.Unlock()
+		if err := f.amend(st, record); err != nil {
 			return err
 		}
 	}
@@ -196,17 +170,18 @@ func (f *File) moveOnce(ctx context.Context, to ID) (obj s3client.Object, moved 
 	}
 	done = once(done)
 	defer done(false)
-	snap, obj, err := f.try(ctx, &to)
-	if err != nil || snap == nil {
+	s, obj, err := f.try(ctx, f.whole, &to)
+	if err != nil || s == nil {
 		return obj, false, err
 	}
-	if err := f.leave(ctx, snap, to, obj); err != nil {
-		return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", snap.id, to, err)
+	if err := f.leave(ctx, s, to, obj); err != nil {
+		f.ended(s)
+		return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", s.snap.id, to, err)
 	}
 	done(true)
 	f.files.rekey(f, to)
-	f.files.o.Uploader.Forget(snap.id.Bucket, snap.id.Key)
-	f.record(snap, to, obj)
+	f.files.o.Uploader.Forget(s.snap.id.Bucket, s.snap.id.Key)
+	f.record(s, to, obj)
 	f.files.o.Stored(to, obj)
 	return obj, true, nil
 }
@@ -235,30 +210,28 @@ func (f *File) guardBoth(ctx context.Context, from, to ID) (done func(stored boo
 
 // leave deletes the old object of a file that is stored as obj under its new name. What the journal has is told first: after
 // a crash between the two it must not ask for the old object, and not bring the old name back.
-func (f *File) leave(ctx context.Context, snap *snapshot, to ID, obj s3client.Object) error {
+func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object) error {
 	f.mu.Lock()
 	exists := f.mu.uncertain || f.underLocked() != nil
-	k := f.mu.kept
 	f.mu.Unlock()
 	if !exists {
 		return nil
 	}
 	var before journal.Pending
-	if k != nil {
+	if s.recorded {
 		f.recording <- struct{}{}
 		defer f.recording.give()
-		now := f.baseOf(to, obj, snap.layout.size)
-		before = k.pending
-		if err := f.amend(k, func(p *journal.Pending) {
-			p.Bucket, p.Key, p.Size, p.Dirty = to.Bucket, to.Key, snap.layout.size, nil
-			p.Base = recordBase(now, snap.layout.size)
-		}); err != nil {
+		before = s.record
+		stored := s.record
+		stored.Bucket, stored.Key, stored.Size, stored.Dirty, stored.Own = to.Bucket, to.Key, s.size, nil, nil
+		stored.Base = recordBase(f.baseOf(to, obj, s.size), s.size)
+		if err := f.amend(s.stage, stored); err != nil {
 			return err
 		}
 	}
-	err := f.files.o.Store.Delete(ctx, snap.id.Bucket, snap.id.Key)
-	if err != nil && k != nil { // the file stays what it was
-		err = errors.Join(err, f.amend(k, func(p *journal.Pending) { *p = before }))
+	err := f.files.o.Store.Delete(ctx, s.snap.id.Bucket, s.snap.id.Key)
+	if err != nil && s.recorded { // the file stays what it was
+		err = errors.Join(err, f.amend(s.stage, before))
 	}
 	return err
 }

@@ -6,10 +6,10 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
 
 	"pailfs/cache"
-	"pailfs/fs/journal"
 	"pailfs/s3client"
 )
 
@@ -72,7 +72,9 @@ func (s *Files) Uncertain(id ID) bool {
 // takeOwn makes an object the base if an earlier state of the file made it.
 func (f *File) takeOwn(o s3client.Object) bool {
 	f.mu.Lock()
-	ours := f.mu.sent.has(o.ETag) && f.mu.layout.base <= o.Size && !f.mu.superseded
+	under := f.underLocked()
+	ours := !f.mu.superseded && f.mu.layout.base <= o.Size &&
+		(f.mu.sent.has(o.ETag) || f.rewrittenLocked(under, o) || f.clonedLocked(o))
 	if ours {
 		b := &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, ETag: o.ETag, Size: o.Size}}
 		if f.mu.foreign {
@@ -83,27 +85,66 @@ func (f *File) takeOwn(o s3client.Object) bool {
 			f.mu.rebased = make(chan struct{})
 		}
 	}
-	isKept := ours && f.mu.kept != nil && !f.mu.foreign
 	f.mu.Unlock()
-	if isKept {
-		f.amendBase()
+	if ours {
+		f.again()
 	}
 	return ours
 }
 
-// noteSent notes the ETag that an upload of the file may give to its object, in the record too.
+// rewrittenLocked says whether an object is the version under the file with the attributes that an earlier run wanted it to
+// have: the store took them, and the process died before it knew.
+func (f *File) rewrittenLocked(under *Base, o s3client.Object) bool {
+	r := f.mu.rewrite
+	return r != nil && under != nil && under.Version.ETag == r.etag && o.Size == under.Version.Size && o.Headers != nil &&
+		reflect.DeepEqual(*o.Headers, r.headers)
+}
+
+// clonedLocked says whether an object is the copy that the file is of another object: made, and not known of.
+func (f *File) clonedLocked(o s3client.Object) bool {
+	l := &f.mu.layout
+	return f.mu.foreign && f.mu.uncertain && f.mu.own == nil && len(l.dirty) == 0 && l.base == l.size && l.size == o.Size &&
+		o.ETag == f.mu.base.Version.ETag
+}
+
+// rewrite is a change of the attributes of a version that an earlier run began.
+type rewrite struct {
+	etag    string
+	headers s3client.Headers
+}
+
+// Rewrites says that the version etag of an object was to have other headers, of which the store may have made another
+// version: a file of an earlier run that stands on the one stands on the other as well.
+func (s *Files) Rewrites(id ID, etag string, h s3client.Headers) {
+	f := s.pin(id)
+	if f == nil {
+		return
+	}
+	defer s.unpin(f)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.recovered {
+		f.mu.rewrite = &rewrite{etag, h}
+	}
+}
+
+// noteSent notes the ETag that an upload of the file may give to its object, in the record too; there durably, since the
+// store may have the object as soon as this returns.
 func (f *File) noteSent(etag string) {
 	f.recording <- struct{}{} // what is kept from now on has it
 	defer f.recording.give()
 	f.mu.Lock()
 	f.mu.sent.add(etag)
-	own := slices.Clone(f.mu.sent.etags)
-	k := f.mu.kept
+	k := f.keptLocked()
 	f.mu.Unlock()
 	if k == nil {
 		return
 	}
-	if err := f.amend(k, func(p *journal.Pending) { p.Own = own }); err != nil {
+	err := f.reenter(k)
+	if err == nil {
+		err = f.files.o.Journal.Sync()
+	}
+	if err != nil {
 		f.files.o.Log.Warn("the journal does not take what a file is stored as", "file", f.ID().String(), "err", err)
 	}
 }
@@ -125,7 +166,7 @@ func (f *File) recoveredHeaders() *s3client.Headers {
 // the base, which the PUT replaces.
 func (f *File) foretell(ctx context.Context, snap *snapshot, id ID) error {
 	f.mu.Lock()
-	needed := f.mu.kept != nil && f.mu.id == id
+	needed := f.keptLocked() != nil && f.mu.id == id
 	f.mu.Unlock()
 	if !needed || len(snap.layout.missing()) == 0 || len(snap.layout.dirty) == 0 || !f.onePut(snap) {
 		return nil
@@ -153,18 +194,19 @@ func (f *File) etagOf(ctx context.Context, snap *snapshot) (string, error) {
 }
 
 // addOnItsWay notes what the kept state that is on its way to the store will be there, for the record of a later one; so
-// too one whose PUT may have been carried out without an answer, by an earlier run for instance. Where that needs the network (bytes of the base), or is no single PUT, the upload says it itself.
+// too one whose PUT may have been carried out without an answer, by an earlier run for instance. Where that needs the
+// network (bytes of the base), or is no single PUT, the upload says it itself.
 func (f *File) addOnItsWay(ctx context.Context) {
 	f.mu.Lock()
-	k := f.mu.going
-	if k == nil && f.mu.uncertain {
-		k = f.mu.kept
+	st := f.mu.going
+	if st == nil && f.mu.uncertain {
+		st = f.keptLocked()
 	}
-	if k == nil {
+	if st == nil {
 		f.mu.Unlock()
 		return
 	}
-	snap := &snapshot{id: f.mu.id, layout: k.layout.clone(), spool: k.spool, version: f.versionLocked()}
+	snap := f.snapshotLocked(st)
 	f.mu.Unlock()
 	f.addState(ctx, snap)
 }

@@ -30,7 +30,7 @@ func (s *Files) Unsaved() []Unsaved {
 func (f *File) unsaved() (Unsaved, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	u := Unsaved{ID: f.mu.id, Since: f.mu.since, Err: f.mu.lastErr, Bytes: f.unsavedBytesLocked(), Kept: f.mu.kept != nil,
+	u := Unsaved{ID: f.mu.id, Since: f.mu.since, Err: f.mu.lastErr, Bytes: f.unsavedBytesLocked(), Kept: f.keptLocked() != nil,
 		Tries: f.mu.fails, Earlier: f.mu.recovered}
 	if due, ok := f.dueLocked(); ok {
 		u.Next = due

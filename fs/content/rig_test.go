@@ -288,3 +288,16 @@ func failStores(r *rig) {
 		r.fault.Add(s3fault.Rule{Call: call, Before: s3client.Denied})
 	}
 }
+
+// present is a snapshot of the present state.
+func (r *rig) present(f *File) *snapshot {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.snapshotLocked(f.stageLocked())
+}
+
+func (f *File) isKept() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keptLocked() != nil
+}

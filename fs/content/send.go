@@ -13,28 +13,30 @@ import (
 	"pailfs/s3client"
 )
 
-// snapshot is one state of a file; the turn keeps its bytes as they are.
+// snapshot is a state of a file, and what it stands on.
 type snapshot struct {
 	id      ID
 	layout  layout
 	base    *Base
 	spool   *journal.Spool
 	stream  *streaming
-	gen     uint64
 	touches uint64
 	version cache.Version
 	foreign bool
 }
 
-func (f *File) snapshot() *snapshot {
+// snapshot is a state with what it stands on now.
+func (f *File) snapshot(s *sending) *snapshot {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	s := &snapshot{id: f.mu.id, layout: f.mu.layout.clone(), base: f.mu.base, spool: f.mu.spool, stream: f.mu.stream,
-		gen: f.mu.gen, touches: f.mu.touches, foreign: f.mu.foreign}
-	if s.base != nil {
-		s.version = s.base.Version
-	}
-	return s
+	snap := f.snapshotLocked(s.stage)
+	snap.stream = s.stream
+	return snap
+}
+
+func (f *File) snapshotLocked(st *stage) *snapshot {
+	return &snapshot{id: f.mu.id, layout: f.layoutLocked(st), base: f.mu.base, spool: st.spool, touches: f.mu.touches,
+		foreign: f.mu.foreign, version: f.versionLocked()}
 }
 
 // content reads a snapshot from beginning to end (io.ReaderAt).

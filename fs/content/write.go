@@ -49,7 +49,7 @@ func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64
 	n, err = spool.WriteAt(p, off)
 	f.end(r, func() {
 		sequential := off == f.mu.front && off == f.mu.layout.size
-		f.bothLocked(func(l *layout) { l.wrote(off, int64(n)) })
+		f.wroteLocked(off, int64(n))
 		if sequential {
 			f.mu.front = off + int64(n)
 		}
@@ -122,7 +122,7 @@ func (f *File) truncateTurn(ctx context.Context, size int64) error {
 		return fmt.Errorf("truncate %s: %w", f.ID(), err)
 	}
 	f.end(r, func() {
-		f.bothLocked(func(l *layout) { l.truncate(size) })
+		f.truncatedLocked(size)
 		f.mu.front = min(f.mu.front, size)
 	})
 	f.streamCut(ctx, size, old)
@@ -171,7 +171,7 @@ func (f *File) zeroTurn(ctx context.Context, off, n int64) error {
 		f.end(r, nil)
 		return fmt.Errorf("zero a range of %s: %w", f.ID(), err)
 	}
-	f.end(r, func() { f.bothLocked(func(l *layout) { l.wrote(off, n) }) })
+	f.end(r, func() { f.wroteLocked(off, n) })
 	f.streamed(ctx, r)
 	return nil
 }

@@ -18,10 +18,14 @@ type Pending struct {
 	Headers     Headers
 	Reason      string // why it was not stored, for people
 	Time        time.Time
-	Upload      string   // id of a multipart upload that may have parts of it already; informative
-	Attempts    int      // how often storing it was tried
-	File        string   // names the file over all its records, for the caller: of two records with one name the later counts
-	Own         []string // ETags that earlier states of the file may have in the store, where no answer told
+	Upload      string    // id of a multipart upload that may have parts of it already
+	Parts       []Part    // those that it has for sure, in order: what they have and Dirty has not is nowhere else
+	Attempts    int       // how often storing it was tried
+	File        string    // names the file over all its records, for the caller: of two records with one name the later counts
+	Own         []string  // ETags that earlier states of the file may have in the store, where no answer told
+	Yields      []Version // what was about to take the key: where the store has one of these the record is void
+	Over        string    // the File whose key this one has taken: its record is void
+	Leaves      *Base     // the version under its former name that is to be deleted once it is stored
 }
 
 // Base is the stored version under a file: its bytes [0, Limit) are the file's where nothing is dirty. Bytes at and
@@ -29,6 +33,12 @@ type Pending struct {
 type Base struct {
 	Bucket, Key, ETag string
 	Size, Limit       int64
+}
+
+// Version is one of an object. A multipart ETag ("-" in it) may be another one after a copy, the size stays.
+type Version struct {
+	ETag string `json:"etag"`
+	Size int64  `json:"size"`
 }
 
 // Headers are what travels with the object. The fields are those of s3client.Headers, so that one converts to the other.
@@ -64,10 +74,14 @@ type pendingJSON struct {
 	Time    time.Time `json:"time"`
 
 	Upload   string `json:"upload,omitempty"`
+	Parts    []Part `json:"parts,omitempty"`
 	Attempts int    `json:"attempts,omitempty"`
 	File     string `json:"file,omitempty"`
 
-	Own []string `json:"own,omitempty"`
+	Own    []string  `json:"own,omitempty"`
+	Yields []Version `json:"yields,omitempty"`
+	Over   string    `json:"over,omitempty"`
+	Leaves *baseJSON `json:"leaves,omitempty"`
 }
 
 type baseJSON struct {
@@ -76,6 +90,20 @@ type baseJSON struct {
 	ETag   string `json:"etag"`
 	Size   int64  `json:"size"`
 	Limit  int64  `json:"limit"`
+}
+
+func (b *Base) json() *baseJSON {
+	if b == nil {
+		return nil
+	}
+	return &baseJSON{b.Bucket, text(b.Key), b.ETag, b.Size, b.Limit}
+}
+
+func (b *baseJSON) base() *Base {
+	if b == nil {
+		return nil
+	}
+	return &Base{b.Bucket, string(b.Key), b.ETag, b.Size, b.Limit}
 }
 
 // text is a string that survives JSON whatever its bytes: a string where it is UTF-8, {"base64": ...} otherwise.
@@ -116,10 +144,9 @@ func encode(p Pending) ([]byte, error) {
 
 func encodePending(p Pending) ([]byte, error) {
 	w := pendingJSON{Bucket: p.Bucket, Key: text(p.Key), Size: p.Size, Dirty: p.Dirty, Headers: p.Headers,
-		Reason: text(p.Reason), Time: p.Time, Upload: p.Upload, Attempts: p.Attempts, File: p.File, Own: p.Own}
-	if b := p.Base; b != nil {
-		w.Base = &baseJSON{b.Bucket, text(b.Key), b.ETag, b.Size, b.Limit}
-	}
+		Reason: text(p.Reason), Time: p.Time, Upload: p.Upload, Parts: p.Parts, Attempts: p.Attempts, File: p.File, Own: p.Own,
+		Yields: p.Yields, Over: p.Over}
+	w.Base, w.Leaves = p.Base.json(), p.Leaves.json()
 	return json.Marshal(w)
 }
 
@@ -144,10 +171,9 @@ func decodePending(b []byte) (Pending, error) {
 		return Pending{}, err
 	}
 	p := Pending{Bucket: w.Bucket, Key: string(w.Key), Size: w.Size, Dirty: w.Dirty, Headers: w.Headers,
-		Reason: string(w.Reason), Time: w.Time, Upload: w.Upload, Attempts: w.Attempts, File: w.File, Own: w.Own}
-	if b := w.Base; b != nil {
-		p.Base = &Base{b.Bucket, string(b.Key), b.ETag, b.Size, b.Limit}
-	}
+		Reason: string(w.Reason), Time: w.Time, Upload: w.Upload, Parts: w.Parts, Attempts: w.Attempts, File: w.File, Own: w.Own,
+		Yields: w.Yields, Over: w.Over}
+	p.Base, p.Leaves = w.Base.base(), w.Leaves.base()
 	return p, p.check()
 }
 
@@ -171,7 +197,7 @@ func (p Pending) check() error {
 	if b := p.Base; b != nil && (b.Limit < 0 || b.Limit > b.Size) {
 		return fmt.Errorf("base limit %d of %d bytes", b.Limit, b.Size)
 	}
-	return nil
+	return p.checkParts()
 }
 
 // dirtyEnd is the least size of the spool that holds p.

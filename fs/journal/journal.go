@@ -29,6 +29,7 @@ type Options struct {
 	Dir         string
 	MemoryBytes int64        // all spools in memory together; 0: 32 MiB; negative: none in memory
 	Log         *slog.Logger // nil: slog.Default
+	Hooks       Hooks        // of tests
 
 	segmentBytes int64 // 0: 32 MiB; tests have smaller ones
 	untended     bool  // nothing happens by itself; tests that look at every step call tidy
@@ -78,6 +79,7 @@ func OpenWith(o Options) (*Journal, error) {
 	j.blocks.New = func() any { return new([checkBytes]byte) }
 	j.mu.open = make(map[*Spool]struct{})
 	j.log = newLedger(filepath.Join(o.Dir, "log"), o.segmentBytes)
+	o.Hooks.install(j.log)
 	j.old.dir = filepath.Join(o.Dir, "record")
 	j.old.mu.ids = make(map[string]bool)
 	for _, d := range []string{o.Dir, j.spools(), j.log.dir, j.damaged()} {

@@ -26,6 +26,7 @@ type ledger struct {
 	writeAt  func(f *os.File, b []byte, off int64) (int, error)
 	syncFile func(f *os.File) error
 	syncDir  func(dir string) error
+	fill     func(f *os.File, b []byte, off int64) (int, error) // zeros ahead of the entries (ahead.go)
 
 	kick  chan struct{} // something was appended: sync it within a second
 	hurry chan struct{} // there is space to give back: do not wait that second
@@ -61,6 +62,7 @@ type segment struct {
 	h      header
 	end    int64 // behind the last entry
 	alloc  int64 // of which the file system has promised space; without such promises the most it may grow to
+	ready  int64 // up to here every block was written once (ahead.go)
 	live   int64
 	pinned bool // damaged, and no copy of it could be made
 	// settled is the position up to which the log has to be durable before the segment may go: behind its last entry, and
@@ -114,6 +116,7 @@ const (
 func newLedger(dir string, segmentBytes int64) *ledger {
 	l := &ledger{dir: dir, segmentBytes: segmentBytes, kick: make(chan struct{}, 1), hurry: make(chan struct{}, 1)}
 	l.writeAt = func(f *os.File, b []byte, off int64) (int, error) { return f.WriteAt(b, off) }
+	l.fill = func(f *os.File, b []byte, off int64) (int, error) { return f.WriteAt(b, off) }
 	l.syncFile = fdatasync
 	l.syncDir = syncDir
 	l.mu.records, l.mu.notes = make(map[string]*kept), make(map[uint64]*note)
@@ -147,6 +150,7 @@ func (l *ledger) appendLocked(e entry) (place, error) {
 		return place{}, err
 	}
 	s.end += int64(len(buf))
+	l.fillLocked(s, int64(len(buf)))
 	l.mu.end = s.endPos()
 	if e.kind == kindMark {
 		return p, nil

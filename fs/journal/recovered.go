@@ -18,7 +18,13 @@ type Recovered struct {
 }
 
 // Open opens the kept bytes. Discard on the spool does what Drop does.
-func (r Recovered) Open() (*Spool, error) { return r.j.openSpool(r.id) }
+func (r Recovered) Open() (*Spool, error) {
+	s, err := r.j.openSpool(r.id)
+	if err == nil {
+		s.setReleased(func([]Range) []Range { return r.elsewhere() })
+	}
+	return s, err
+}
 
 // Drop forgets the kept bytes, because they are stored now. It is appended, not waited for. It may be called again, and
 // while the spool is open; small bytes that were not read yet are gone for the spool, too.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -39,6 +40,8 @@ type Spool struct {
 		// The record has checks of the file's first bytes, so many: they must go before these change. What is written
 		// behind them the next run cuts off.
 		bound int64
+
+		released []Range // given away (release.go); sorted, disjoint, never changed in place
 
 		size    int64
 		data    []byte // in memory: from offset 0; behind it is a hole
@@ -166,6 +169,17 @@ func (s *Spool) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, &os.PathError{Op: "read", Path: s.Name(), Err: unix.EINVAL}
 	}
+	if err := s.readable(off, len(p)); err != nil {
+		return 0, err
+	}
+	n, err := s.readAt(p, off)
+	if released := s.readable(off, len(p)); released != nil { // meanwhile
+		return 0, released
+	}
+	return n, err
+}
+
+func (s *Spool) readAt(p []byte, off int64) (int, error) {
 	place, n, err := s.readMemory(p, off)
 	switch place {
 	case inFile:
@@ -237,7 +251,7 @@ func (s *Spool) readLog(p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	if loaded {
-		return s.ReadAt(p, off)
+		return s.readAt(p, off)
 	}
 	return readBytes(p, off, e.data, e.size)
 }
@@ -269,13 +283,15 @@ func (s *Spool) WriteAt(p []byte, off int64) (int, error) {
 		return 0, nil
 	}
 	inFile, err := s.changeMemory("write", func() bool { return s.writeMemoryLocked(p, off) })
-	switch {
-	case err != nil:
+	if err != nil {
 		return 0, err
-	case inFile:
-		return s.writeFile(p, off)
 	}
-	return len(p), nil
+	n := len(p)
+	if inFile {
+		n, err = s.writeFile(p, off)
+	}
+	s.changedTo(off, off+int64(n))
+	return n, err
 }
 
 // changeMemory changes the bytes in memory; file: they are in the file, where change has no place. change says false
@@ -363,7 +379,10 @@ func (s *Spool) Truncate(size int64) error {
 		return true
 	})
 	if inFile {
-		return s.truncateFile(size)
+		err = s.truncateFile(size)
+	}
+	if err == nil {
+		s.changedTo(size, math.MaxInt64)
 	}
 	return err
 }
@@ -384,7 +403,13 @@ func (s *Spool) length() (int64, error) {
 
 // PunchHole makes the bytes [off, off+length) zeros and gives their disk space back where the file system can. The
 // spool's size stays.
-func (s *Spool) PunchHole(off, length int64) error { return s.makeHole(off, length, punch) }
+func (s *Spool) PunchHole(off, length int64) error {
+	err := s.makeHole(off, length, punch)
+	if err == nil && length > 0 {
+		s.changedTo(off, off+min(length, math.MaxInt64-off))
+	}
+	return err
+}
 
 func (s *Spool) makeHole(off, length int64, inFile func(f *os.File, off, length int64) error) error {
 	if length <= 0 {

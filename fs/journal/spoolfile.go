@@ -442,21 +442,24 @@ func (s *Spool) edgesAfterHole(f *os.File, off, end int64, span *blockSpan) (map
 
 // punch gives a range's disk space back, or writes zeros on file systems without holes.
 func punch(f *os.File, off, length int64) error {
+	err := fallocate(f, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS) {
+		return zero(f, off, length)
+	}
+	return err
+}
+
+func fallocate(f *os.File, mode uint32, off, length int64) error {
 	conn, err := f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var failed error
 	err = conn.Control(func(fd uintptr) {
-		failed = retryEINTR(func() error {
-			return unix.Fallocate(int(fd), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, length)
-		})
+		failed = retryEINTR(func() error { return unix.Fallocate(int(fd), mode, off, length) })
 	})
 	if err != nil { // the one reason: the file is closed
 		return os.ErrClosed
-	}
-	if errors.Is(failed, unix.EOPNOTSUPP) || errors.Is(failed, unix.ENOSYS) {
-		return zero(f, off, length)
 	}
 	return failed
 }

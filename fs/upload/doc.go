@@ -15,6 +15,7 @@
 //	left.go      uploads that nobody works on: undecided, failed, or of an earlier run; abort.go: their end
 //	resume.go    taking one of those up again
 //	copy.go      Copy
+//	late.go      requests that were given up and may be carried out nevertheless
 //
 // What makes it hard:
 //

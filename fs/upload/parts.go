@@ -48,9 +48,15 @@ func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
 		up.notCompleted(ctx, err)
 		return s3client.Object{}, up.judge(err)
 	}
+	if up.only() { // the one way back to its bytes: it is forgotten when they were seen to be somewhere else
+		if obj, err = up.u.check(ctx, up.to, obj, up.job.Need.Size, true); err != nil {
+			up.stream.setUndecided()
+			return s3client.Object{}, err
+		}
+	}
 	up.u.ended(up.to, up.id)
 	if up.stream != nil {
-		up.stream.completed()
+		up.stream.completed(obj)
 	}
 	return obj, up.u.verifyJoined(up.to, obj.ETag, up.parts)
 }
@@ -171,6 +177,9 @@ func (up *upload) complete(ctx context.Context) (s3client.Object, error) {
 	}
 	obj, err := up.u.o.Store.CompleteUpload(longer, s3client.CompleteRequest{Bucket: up.to.bucket, Key: up.to.key,
 		UploadID: up.id, Parts: up.parts, Size: up.job.Need.Size, IfAbsent: up.job.IfAbsent})
+	if err != nil && longer.Err() != nil {
+		up.u.gaveUp(up.to)
+	}
 	if err != nil {
 		return obj, err
 	}
@@ -249,16 +258,19 @@ func (up *upload) notCompleted(ctx context.Context, err error) {
 	case s3client.KindOf(err) == s3client.NotFound: // the store has lost it
 		s.vanished(up.id)
 		up.u.abortSoon(ctx, up.to, up.id)
-	case s3client.KindOf(err) == s3client.Invalid: // its parts are not what we think they are
+	case s3client.KindOf(err) == s3client.Invalid && !up.only(): // its parts are not what we think they are
 		s.forsake(ctx)
 	}
 }
+
+// only says whether the upload has bytes that are nowhere else.
+func (up *upload) only() bool { return up.stream != nil && up.stream.relied() }
 
 // judge makes a completion's error one that Store tries again on: when the upload was not there any more, and when a
 // stream's parts, some of them sent long ago, were not accepted.
 func (up *upload) judge(err error) error {
 	kind := s3client.KindOf(err)
-	if kind == s3client.NotFound || kind == s3client.Invalid && up.stream != nil {
+	if kind == s3client.NotFound || kind == s3client.Invalid && up.stream != nil && !up.only() {
 		return again(err)
 	}
 	return err

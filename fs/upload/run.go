@@ -44,8 +44,9 @@ type Uploader struct {
 		creating map[target]int       // creations on their way
 		created  chan struct{}        // closed and made anew when a key has none any more
 		left     map[target][]leftover
-		adopted  map[uint64]struct{} // tokens
-		etags    map[string]etags    // by bucket
+		adopted  map[uint64]struct{}  // tokens
+		etags    map[string]etags     // by bucket
+		late     map[target]time.Time // until when a request that was given up may be carried out
 	}
 }
 
@@ -67,6 +68,7 @@ func New(o Options) *Uploader {
 	u.mu.left = make(map[target][]leftover)
 	u.mu.adopted = make(map[uint64]struct{})
 	u.mu.etags = make(map[string]etags)
+	u.mu.late = make(map[target]time.Time)
 	return u
 }
 
@@ -178,17 +180,29 @@ func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan)
 	if err != nil {
 		return s3client.Object{}, err
 	}
-	if plan.copies() && need.cost(s.missing(full)) > need.cost(plan.Pieces) {
+	relied := s.relied()
+	if !relied && plan.copies() && need.cost(s.missing(full)) > need.cost(plan.Pieces) {
 		return u.storeParts(ctx, to, j, plan)
 	}
-	if s.beyond(len(full)) { // the file got shorter: parts behind its end could neither be named nor taken back
+	if !relied && s.beyond(len(full)) { // the file got shorter: parts behind its end could neither be named nor taken back
 		s.forsake(ctx)
+	}
+	found, err := s.reopen(ctx, j, full)
+	if err != nil {
+		return s3client.Object{}, err
+	}
+	if found != nil {
+		u.ended(to, s.ID())
+		s.completed(*found)
+		return u.putRight(ctx, to, *found, j)
 	}
 	up := &upload{u: u, to: to, job: j, pieces: full, parts: s.fresh(full), stream: s}
 	obj, err := up.carryOut(ctx)
 	switch {
 	case err != nil:
 		return obj, err
+	case s.reopened:
+		return u.withHeaders(ctx, to, obj, j)
 	case sameHeaders(s.headers, j.Headers):
 		return u.check(ctx, to, obj, j.Need.Size, false)
 	}
@@ -252,7 +266,11 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 func (u *Uploader) requestPut(ctx context.Context, r s3client.PutRequest) (s3client.Object, error) {
 	longer, stop := grace(ctx, graceTimeout)
 	defer stop()
-	return u.o.Store.Put(longer, r)
+	obj, err := u.o.Store.Put(longer, r)
+	if err != nil && longer.Err() != nil {
+		u.gaveUp(target{r.Bucket, r.Key})
+	}
+	return obj, err
 }
 
 // Close aborts the streams that nobody has stored and waits for all background work, or for ctx.

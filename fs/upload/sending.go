@@ -74,6 +74,9 @@ func (s *Stream) begin(ctx context.Context) (string, error) {
 	if id, _ := s.uploadID(); id != "" {
 		return id, nil
 	}
+	if err := s.Err(); err != nil {
+		return "", err
+	}
 	id, err := s.u.create(ctx, s.to, s.headers)
 	if err != nil {
 		return "", err
@@ -98,7 +101,7 @@ func (s *Stream) drop(pt *part) {
 	defer s.mu.Unlock()
 	pt.waited = false
 	if pt.state == queued {
-		pt.state = idle
+		pt.state, pt.failed = idle, true
 		s.lessLocked(pt.Len)
 	}
 }
@@ -128,10 +131,14 @@ func (s *Stream) finish(pt *part, id string, done s3client.Part, err error) (mor
 	s.finishLocked(pt, id, done, err)
 	more = pt.again && !s.mu.storing && !s.mu.ended
 	pt.again, pt.waited = false, more
+	if err == nil { // the store answers: what has failed before is sent now
+		s.retryLocked()
+	}
 	if more { // its bytes stay in flight
 		pt.state = queued
 		return true
 	}
+	pt.failed = err != nil && !pt.stale
 	s.lessLocked(pt.Len)
 	return false
 }
@@ -146,6 +153,7 @@ func (s *Stream) finishLocked(pt *part, id string, done s3client.Part, err error
 		s.resetLocked(id)
 	case err == nil && id == s.mu.id:
 		pt.state, pt.done = sent, done
+		s.mu.acks++
 	}
 	s.mu.busy--
 	s.changedLocked()
@@ -156,10 +164,11 @@ func (s *Stream) resetLocked(id string) {
 	if id != s.mu.id {
 		return
 	}
+	s.loseLocked()
 	s.mu.id, s.mu.undecided, s.mu.top = "", false, 0
 	for _, pt := range s.mu.parts {
 		if pt.state == sent {
-			pt.state = idle
+			pt.state, pt.failed = idle, !pt.stale
 		}
 	}
 }
@@ -173,11 +182,14 @@ func (s *Stream) hold(ctx context.Context) error {
 		release(s.turn)
 		return errStreamEnded
 	}
-	if err := s.until(ctx, func() bool { return s.mu.busy == 0 }); err != nil {
-		s.release()
-		return err
+	err := s.until(ctx, func() bool { return s.mu.busy == 0 })
+	if err == nil {
+		err = s.Err()
 	}
-	return nil
+	if err != nil {
+		s.release()
+	}
+	return err
 }
 
 func (s *Stream) storing() bool {
@@ -205,7 +217,7 @@ func (s *Stream) fresh(pieces []Piece) []s3client.Part {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, p := range pieces {
-		if pt := s.mu.parts[p.Number]; pt != nil && pt.state == sent && !pt.stale && pt.Piece == p {
+		if pt := s.mu.parts[p.Number]; pt != nil && pt.freshLocked() && pt.Piece == p {
 			parts[i] = pt.done
 		}
 	}
@@ -249,9 +261,11 @@ func (s *Stream) vanished(id string) {
 	s.resetLocked(id)
 }
 
-func (s *Stream) completed() {
-	id, _ := s.uploadID()
-	s.vanished(id)
+func (s *Stream) completed(obj s3client.Object) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.object = &obj
+	s.resetLocked(s.mu.id)
 }
 
 // forsake aborts the upload; the next begin creates another. Store holds the stream.

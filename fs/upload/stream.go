@@ -21,10 +21,11 @@ import (
 //
 // One goroutine at most stands behind each part. A Stream ends with a successful Store, or with Abort.
 type Stream struct {
-	u       *Uploader
-	to      target
-	headers s3client.Headers
-	src     io.ReaderAt
+	u        *Uploader
+	to       target
+	headers  s3client.Headers
+	src      io.ReaderAt
+	reopened bool // of an earlier run: with which headers it was begun is not known
 
 	ctx    context.Context // of the background sends
 	cancel context.CancelFunc
@@ -41,9 +42,13 @@ type Stream struct {
 		running   int   // goroutines
 		busy      int   // parts that are sending, by a goroutine or by Store
 		storing   bool  // Store holds the stream: nothing is queued
+		acks      int   // parts that were acknowledged so far
 		ended     bool
-		undecided bool          // a completion of this upload was not answered: never abort it
-		changed   chan struct{} // closed and made anew when a number above goes down
+		undecided bool             // a completion of this upload was not answered: never abort it
+		unseen    bool             // it was reopened, and nobody has looked what it has
+		object    *s3client.Object // what it has become
+		lost      error            // the upload is gone, and with it the only copy of some parts
+		changed   chan struct{}    // closed and made anew when a number above goes down
 	}
 }
 
@@ -53,6 +58,8 @@ type part struct {
 	stale  bool // its bytes changed since the sending began
 	again  bool // sealed again while being sent: send it once more
 	waited bool // a goroutine stands behind it
+	failed bool // could not be sent in the background
+	only   bool // nobody else has its bytes (only.go)
 	done   s3client.Part
 }
 
@@ -109,7 +116,7 @@ func (s *Stream) sealLocked(p Piece) {
 	case pt.state == sending:
 		pt.again = pt.stale
 	case pt.waited || s.spawnLocked(pt):
-		pt.state = queued
+		pt.state, pt.failed = queued, false
 		s.mu.inFlight += pt.Len
 	}
 }
@@ -140,7 +147,7 @@ func (s *Stream) Touched(off, length int64) {
 		if pt == nil {
 			continue
 		}
-		pt.stale, pt.again = true, false
+		pt.stale, pt.again, pt.failed, pt.only = true, false, false, false
 		if pt.state == queued {
 			pt.state = idle
 			s.lessLocked(pt.Len)

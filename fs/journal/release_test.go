@@ -1,0 +1,226 @@
+package journal
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+	"pgregory.net/rapid"
+)
+
+const mib = 1 << 20
+
+// What was released is never read as zeros, whatever is done around it; all else is what was written.
+func TestReleasedBytesAreNeverZeros(t *testing.T) {
+	for name, o := range map[string]Options{"memory first": {}, "file": {MemoryBytes: -1}} {
+		t.Run(name, func(t *testing.T) {
+			o.Dir = memoryDir(t)
+			j := openUntended(t, o)
+			rapid.Check(t, func(t *rapid.T) { checkReleases(t, j) })
+		})
+	}
+}
+
+func checkReleases(t *rapid.T, j *Journal) {
+	s, err := j.NewSpool()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Discard(); err != nil {
+			t.Fatal(err)
+		}
+	}()
+	var want []int // bytes; -1: released
+	fit := func(size int) {
+		if n := size - len(want); n > 0 {
+			want = append(want, make([]int, n)...)
+		}
+	}
+	fill := func(off, n, b int) {
+		for i := off; i < min(off+n, len(want)); i++ {
+			want[i] = b
+		}
+	}
+	place := rapid.Custom(func(t *rapid.T) int {
+		return max(0, rapid.IntRange(0, 4).Draw(t, "block")*checkBytes+rapid.IntRange(-3, 3).Draw(t, "beside"))
+	})
+	length := rapid.OneOf(rapid.IntRange(1, 10), rapid.IntRange(checkBytes-5, checkBytes+5), rapid.IntRange(1, 3*checkBytes))
+	t.Repeat(map[string]func(*rapid.T){
+		"write": func(t *rapid.T) {
+			off, n, b := place.Draw(t, "off"), length.Draw(t, "n"), rapid.IntRange(1, 255).Draw(t, "byte")
+			if _, err := s.WriteAt(bytes.Repeat([]byte{byte(b)}, n), int64(off)); err != nil {
+				t.Fatal(err)
+			}
+			fit(off + n)
+			fill(off, n, b)
+		},
+		"truncate": func(t *rapid.T) {
+			size := place.Draw(t, "size")
+			if err := s.Truncate(int64(size)); err != nil {
+				t.Fatal(err)
+			}
+			fit(size)
+			want = want[:size]
+		},
+		"punch": func(t *rapid.T) {
+			off, n := place.Draw(t, "off"), length.Draw(t, "n")
+			if err := s.PunchHole(int64(off), int64(n)); err != nil {
+				t.Fatal(err)
+			}
+			fill(off, n, 0)
+		},
+		"release": func(t *rapid.T) {
+			off, n := place.Draw(t, "off"), length.Draw(t, "n")
+			if err := s.Release(int64(off), int64(n)); err != nil {
+				t.Fatal(err)
+			}
+			fill(off, n, -1)
+		},
+		"read": func(t *rapid.T) { checkRead(t, s, want, place.Draw(t, "off"), length.Draw(t, "n")) },
+		"": func(t *rapid.T) {
+			var marks []int
+			for _, r := range s.Released() {
+				for i := r.Off; i < r.Off+r.Len; i++ {
+					marks = append(marks, int(i))
+				}
+			}
+			for i, b := range want {
+				if (b < 0) != (len(marks) > 0 && marks[0] == i) {
+					t.Fatalf("byte %d is %d, released %v", i, b, s.Released())
+				}
+				if b < 0 {
+					marks = marks[1:]
+				}
+			}
+		},
+	})
+}
+
+func checkRead(t *rapid.T, s *Spool, want []int, off, n int) {
+	p := make([]byte, n)
+	got, err := s.ReadAt(p, int64(off))
+	expect := want[min(off, len(want)):min(off+n, len(want))]
+	if slices.Contains(expect, -1) {
+		if !errors.Is(err, ErrReleased) || got != 0 {
+			t.Fatalf("read of released bytes %d+%d: %d, %v", off, n, got, err)
+		}
+		return
+	}
+	if err != nil && err != io.EOF || got != len(expect) {
+		t.Fatalf("read %d+%d: %d, %v", off, n, got, err)
+	}
+	for i, b := range expect {
+		if p[i] != byte(b) {
+			t.Fatalf("byte %d is %d, want %d", off+i, p[i], b)
+		}
+	}
+}
+
+// Released bytes take no space, and a kept spool without them is no damage: the next run knows what it has not.
+func TestReleasedBytesOfAKeptSpool(t *testing.T) {
+	dir := memoryDir(t)
+	j := openUntended(t, Options{Dir: dir})
+	s := newSpool(t, j, strings.Repeat("x", 8*mib))
+	if err := s.Release(mib, 6*mib); err != nil {
+		t.Fatal(err)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(s.Name(), &st); err != nil || st.Blocks*512 > 3*mib {
+		t.Fatalf("%d bytes on the disk, %v", st.Blocks*512, err)
+	}
+	if n := j.Stats().SpoolBytes; n != 2*mib {
+		t.Errorf("the statistics say %d bytes", n)
+	}
+	p := Pending{Bucket: "b", Key: "k", Size: 8 * mib, Upload: "id", Dirty: []Range{{Off: 0, Len: mib}, {Off: 7 * mib, Len: mib}},
+		Parts: []Part{{2, mib, 3 * mib, "e2"}, {3, 4 * mib, 4 * mib, "e3"}}}
+	if err := j.Keep(s, p); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	j = openUntended(t, Options{Dir: dir})
+	all := pendings(t, j)
+	if len(all) != 1 || all[0].Upload != "id" || !slices.Equal(all[0].Parts, p.Parts) {
+		t.Fatalf("found %+v", all)
+	}
+	s, err := all[0].Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []Range{{Off: mib, Len: 6 * mib}}; !slices.Equal(s.Released(), want) {
+		t.Errorf("released %v, want %v", s.Released(), want)
+	}
+	b := make([]byte, mib)
+	for _, off := range []int64{0, 7 * mib} {
+		if _, err := s.ReadAt(b, off); err != nil || b[0] != 'x' || b[mib-1] != 'x' {
+			t.Errorf("read at %d: %q %v", off, b[0], err)
+		}
+	}
+	if _, err := s.ReadAt(b, 5*mib); !errors.Is(err, ErrReleased) {
+		t.Errorf("read of what is not here: %v", err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRecordsWithNonsenseOfParts(t *testing.T) {
+	p := Pending{Bucket: "b", Key: "k", Size: 100, Upload: "id"}
+	for name, parts := range map[string][]Part{
+		"past the end": {{1, 50, 51, "e"}}, "no ETag": {{1, 0, 10, ""}}, "overlap": {{1, 0, 10, "e"}, {2, 9, 10, "f"}},
+		"order": {{2, 0, 10, "e"}, {1, 10, 10, "f"}}, "empty": {{1, 0, 0, "e"}},
+	} {
+		if p.Parts = parts; p.check() == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
+	p.Parts = []Part{{1, 0, 10, "e"}, {2, 10, 90, "f"}}
+	if err := p.check(); err != nil {
+		t.Error(err)
+	}
+	if p.Upload = ""; p.check() == nil {
+		t.Error("parts of no upload are taken")
+	}
+}
+
+// A read beside a release gives the bytes or ErrReleased.
+func TestReadsBesideARelease(t *testing.T) {
+	j := openUntended(t, Options{Dir: memoryDir(t), MemoryBytes: -1})
+	s := newSpool(t, j, strings.Repeat("x", 4*mib))
+	done := make(chan error)
+	go func() {
+		b := make([]byte, 100)
+		for i := 0; ; i++ {
+			off := int64(i%4) * mib
+			_, err := s.ReadAt(b, off)
+			switch {
+			case errors.Is(err, ErrReleased) && off == 3*mib:
+				done <- nil
+				return
+			case err == nil && b[0] != 'x':
+				done <- errors.New("zeros")
+				return
+			case err != nil && !errors.Is(err, ErrReleased):
+				done <- err
+				return
+			}
+		}
+	}()
+	for off := int64(0); off < 4*mib; off += checkBytes {
+		if err := s.Release(off, checkBytes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := s.Discard(); err != nil {
+		t.Fatal(err)
+	}
+}

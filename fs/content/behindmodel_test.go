@@ -320,7 +320,7 @@ func (m *behindModel) crash(t *rapid.T) {
 	m.dir = dir
 	m.r.start(m.dir, inBackground)
 	m.r.mu.now = time.Time{}
-	if _, err := m.r.files.Load(); err != nil {
+	if _, err := m.r.files.Load(bg); err != nil {
 		t.Fatal(err)
 	}
 	m.r.files.Start(bg)

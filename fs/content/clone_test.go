@@ -242,7 +242,7 @@ func TestCrashOfAClone(t *testing.T) {
 	r.fault.Add(s3fault.Rule{Call: "Copy", Before: s3client.Temporary})
 	wantFlush(t, f) // kept
 	next, _ := r.crash(t, dir)
-	e := must(next.files.Load())
+	e := must(next.files.Load(bg))
 	if len(e) != 1 || e[0].Base.ETag != "" || e[0].Size != 40*kib {
 		t.Errorf("loaded %+v", e)
 	}

@@ -34,7 +34,7 @@ func (f *File) keepAtClose(ctx context.Context) error {
 	if !unsaved {
 		return nil
 	}
-	f.stopStream(ctx)
+	f.leaveStream(ctx)
 	reason := u.Err
 	if reason == nil {
 		reason = ctx.Err()

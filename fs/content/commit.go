@@ -237,6 +237,9 @@ func (f *File) whole(ctx context.Context) (*sending, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.mu.forgotten {
+		return nil, fmt.Errorf("store %s: %w", f.mu.id, ErrClosed)
+	}
 	st := f.keptLocked()
 	if st == nil || st.bytes != f.bytesLocked() {
 		st = f.stageLocked()
@@ -289,6 +292,7 @@ func (f *File) record(s *sending, id ID, obj s3client.Object) (again bool) {
 	if k := f.keptLocked(); k == nil && again && wasKept {
 		f.attributesLocked(s.stage)
 	}
+	f.settleReleasedLocked()
 	k := f.keptLocked()
 	f.mu.Unlock()
 	if err := f.reenter(k); err != nil {
@@ -309,7 +313,7 @@ func (f *File) attributesLocked(st *stage) {
 func (f *File) rebasedLocked(snap *snapshot, id ID, obj s3client.Object) (again bool) {
 	f.rebaseLocked(id, obj)
 	if f.mu.id != id {
-		f.mu.stale = &id
+		f.mu.stale = &stale{ID: id}
 	}
 	if f.mu.recovered {
 		f.files.recovered.Add(1)
@@ -319,34 +323,52 @@ func (f *File) rebasedLocked(snap *snapshot, id ID, obj s3client.Object) (again 
 	return f.mu.touches != snap.touches || f.mu.id != id
 }
 
-// deleteStale deletes the object that a rename during a commit has left under the old name, once the new one is stored.
+// stale is an object that a rename has left under a file's former name.
+type stale struct {
+	ID
+	etag string // the version to be deleted; "": whichever is there
+}
+
+// deleteStale deletes what a rename during a commit, or one that an earlier run did not end, has left under the old name, once
+// the new one is stored.
 func (f *File) deleteStale(ctx context.Context) error {
 	f.mu.Lock()
-	stale := f.mu.stale
+	old := f.mu.stale
 	if f.mu.state != clean {
-		stale = nil
+		old = nil
 	}
 	f.mu.Unlock()
-	if stale == nil {
+	if old == nil {
 		return nil
 	}
-	_, taken := f.files.Get(*stale) // a new file has the old name already: its own commit replaces the object
-	if taken {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.mu.stale = nil
-		return nil
-	}
-	if err := f.files.erase(ctx, *stale); err != nil {
-		f.mu.Lock()
-		f.mu.state = dirty // tried again by the next Sync
-		f.mu.Unlock()
-		return fmt.Errorf("delete %s after its rename: %w", *stale, err)
+	_, taken := f.files.Get(old.ID) // a new file has the old name already: its own commit replaces the object
+	if !taken {
+		if err := f.files.eraseVersion(ctx, old); err != nil {
+			f.mu.Lock()
+			f.mu.state = dirty // tried again by the next Sync
+			f.mu.Unlock()
+			return fmt.Errorf("delete %s after its rename: %w", old.ID, err)
+		}
 	}
 	f.mu.Lock()
 	f.mu.stale = nil
 	f.mu.Unlock()
 	return nil
+}
+
+// eraseVersion deletes an object if it is still the version that was left.
+func (s *Files) eraseVersion(ctx context.Context, old *stale) error {
+	if old.etag == "" {
+		return s.erase(ctx, old.ID)
+	}
+	obj, err := s.o.Store.Head(s3client.Patient(ctx), old.Bucket, old.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound), err == nil && obj.ETag != old.etag:
+		return nil
+	case err != nil:
+		return err
+	}
+	return s.erase(ctx, old.ID)
 }
 
 // erase deletes an object.

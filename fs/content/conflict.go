@@ -118,8 +118,18 @@ func (f *File) settle(ctx context.Context, s *sending, err error) error {
 		return f.adopt(ctx)
 	}
 	snap := f.snapshot(s)
-	if f.givesUpAttributes(s, snap, changed.remote) {
+	if f.yields(changed.remote) {
+		f.replaced(snap.id, changed.remote)
 		return nil
+	}
+	if f.givesUpAttributes(snap, changed.remote) {
+		return nil
+	}
+	if f.isPunched() {
+		if f.takeOwn(changed.remote) {
+			return errAgain
+		}
+		return f.keepOther(ctx, changed.remote)
 	}
 	if ours, err := f.isOurs(ctx, snap, changed.remote); err != nil || ours {
 		return errors.Join(err, f.takeOver(s, snap, changed.remote, ours))
@@ -197,13 +207,12 @@ func (f *File) hasHeaders(ctx context.Context, id ID, o s3client.Object) bool {
 
 // onlyAttributes says whether a state has no byte that its base does not have.
 func (s *snapshot) onlyAttributes() bool {
-	l := &s.layout
-	return s.base != nil && !s.foreign && len(l.dirty) == 0 && l.base == l.size && l.size == s.version.Size
+	return s.base != nil && !s.foreign && s.layout.isWhole(s.version.Size)
 }
 
 // givesUpAttributes ends a commit of attributes alone, whose object somebody has replaced: its bytes, which the store had,
 // are not here, and nobody has the file open. What the other one stored stays as it is.
-func (f *File) givesUpAttributes(s *sending, snap *snapshot, remote s3client.Object) bool {
+func (f *File) givesUpAttributes(snap *snapshot, remote s3client.Object) bool {
 	if !f.ofEarlierRunAlone() {
 		return false
 	}
@@ -213,19 +222,25 @@ func (f *File) givesUpAttributes(s *sending, snap *snapshot, remote s3client.Obj
 	if h := f.recoveredHeaders(); h != nil && remote.Headers != nil && reflect.DeepEqual(*h, *remote.Headers) {
 		return false // isOurs
 	}
+	f.giveUp(snap.id, remote)
+	f.files.o.Log.Warn("a change of attributes was given up: its object is another one now", "object", snap.id.String())
+	return true
+}
+
+// giveUp makes a file that nobody has open what the store has.
+func (f *File) giveUp(id ID, remote s3client.Object) {
+	f.dropStream()
 	f.recording <- struct{}{}
-	defer f.recording.give()
 	f.mu.Lock()
 	before := f.spoolsLocked()
-	f.mu.chain, f.mu.going = nil, nil
+	f.mu.chain, f.mu.going, f.mu.spool = nil, nil, nil
 	f.mu.layout = layout{size: remote.Size, base: remote.Size}
-	f.rebaseLocked(snap.id, remote)
+	f.rebaseLocked(id, remote)
 	f.mu.superseded, f.mu.recovered, f.mu.uncertain, f.mu.state = false, false, false, clean
 	f.mu.Unlock()
 	f.release(before)
-	f.files.o.Log.Warn("a change of attributes was given up: its object is another one now", "object", snap.id.String())
-	f.files.o.Stored(snap.id, remote)
-	return true
+	f.recording.give()
+	f.files.o.Stored(id, remote)
 }
 
 // takeOver makes a stored object with our bytes the base; the next round gives it our attributes.

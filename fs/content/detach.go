@@ -38,7 +38,9 @@ func (f *File) prepareDetach(ctx context.Context) error {
 	f.files.setLeaving(f, true)
 	err := f.files.settleClones(ctx, f.ID()) // who cloned it while we waited
 	if err == nil {
-		f.dropStream() // whoever removes a file does not wait for a store that hangs
+		if !f.isPunched() { // else Undo needs it
+			f.dropStream() // whoever removes a file does not wait for a store that hangs
+		}
 		if !f.isOpen() {
 			return nil
 		}
@@ -101,6 +103,7 @@ func (d *Detaching) Done() {
 	f := d.f
 	d.f = nil
 	id := f.ID()
+	f.dropStream()
 	f.recording <- struct{}{}
 	f.release(f.files.detach(f))
 	f.recording.give()

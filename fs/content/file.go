@@ -75,7 +75,7 @@ type File struct {
 		uncertain bool           // an upload to id had no answer: without a base there may be an object all the same
 		sent      own            // versions under id that may be there beside base
 		rewrite   *rewrite       // new attributes of base, which the store may have taken; nil: none
-		stale     *ID            // an object to delete after the next commit: left behind by a rename during a commit
+		stale     *stale         // an object to delete after the next commit: left behind by a rename during a commit
 
 		state   state
 		gen     uint64    // changes of bytes or attributes so far
@@ -183,6 +183,9 @@ func newToken() token { return make(token, 1) }
 func (f *File) take(ctx context.Context, t token) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("wait for %s: %w", f.ID(), err)
+	}
+	if t.try() {
+		return nil // who need not wait asks for no Done, which costs something (fs.operation)
 	}
 	select {
 	case t <- struct{}{}:

@@ -60,6 +60,9 @@ func (f *File) flushBehind(ctx context.Context) error {
 	if !needed {
 		return conflict
 	}
+	if f.isPunched() {
+		return f.flushPunched(ctx)
+	}
 	if f.isForeign() { // one copy inside the store, which is sure as long as its source is what it was
 		err := f.Sync(ctx)
 		if err == nil || f.stored() {

@@ -119,12 +119,16 @@ func (f *File) recordOf(st *stage, change func(*journal.Pending)) journal.Pendin
 func (f *File) recordAsLocked(st *stage, id ID, base *Base, own []string) journal.Pending {
 	l := f.layoutLocked(st)
 	dirty := l.dirty
-	if l.size <= f.files.o.Uploader.Limits().SinglePut && !(len(dirty) == 0 && l.base == l.size) {
+	if l.size <= f.files.o.Uploader.Limits().SinglePut && !(base != nil && l.isWhole(base.Version.Size)) {
 		dirty = l.local // it is sent as a whole; the next run can compare it then
 	}
 	p := st.record
 	p.Bucket, p.Key, p.Size, p.Dirty, p.Base, p.Own = id.Bucket, id.Key, l.size, dirty, recordBase(base, l.base), slices.Clone(own)
 	p.File, p.Attempts = f.mu.lineage, f.mu.fails
+	if old := f.mu.stale; old != nil {
+		p.Leaves = &journal.Base{Bucket: old.Bucket, Key: old.Key, ETag: old.etag}
+	}
+	f.partsLocked(st, &p)
 	return p
 }
 
@@ -157,7 +161,7 @@ func (f *File) reenter(st *stage) error {
 
 func sameRecord(a, b *journal.Pending) bool {
 	return a.Bucket == b.Bucket && a.Key == b.Key && a.Size == b.Size && slices.Equal(a.Dirty, b.Dirty) &&
-		slices.Equal(a.Own, b.Own) && (a.Base == nil) == (b.Base == nil) && (a.Base == nil || *a.Base == *b.Base)
+		slices.Equal(a.Own, b.Own) && a.Upload == b.Upload && slices.Equal(a.Parts, b.Parts) && (a.Base == nil) == (b.Base == nil) && (a.Base == nil || *a.Base == *b.Base)
 }
 
 // amend writes a stage's record; the caller is recording.
@@ -281,10 +285,10 @@ func (f *File) writable(ctx context.Context, off, limit int64) (*journal.Spool, 
 		return nil, fmt.Errorf("spool of %s: %w", f.ID(), err)
 	}
 	if spool != nil {
-		f.stopStream(ctx) // it reads the old one
 		if err := copySpool(fresh, spool, local); err != nil {
 			return nil, errors.Join(fmt.Errorf("spool of %s: %w", f.ID(), err), fresh.Discard())
 		}
+		f.stopStream(ctx) // it reads the old one
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

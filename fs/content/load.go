@@ -24,9 +24,10 @@ type Earlier struct {
 	Headers *s3client.Headers // its attributes; nil: not known
 }
 
-// Load makes unsaved Files of what earlier runs left in the journal, without a request, so that they are there when the
-// mount answers. The error names what cannot be read; it stays where it is, and the rest is loaded.
-func (s *Files) Load() ([]Earlier, error) {
+// Load makes unsaved Files of what earlier runs left in the journal, so that they are there when the mount answers. It makes
+// no request but for a file that was being replaced by a rename: whether it was decides what its name shows. The error names
+// what cannot be read; it stays where it is, and the rest is loaded.
+func (s *Files) Load(ctx context.Context) ([]Earlier, error) {
 	s.mu.Lock()
 	first := !s.mu.loaded
 	s.mu.loaded = true
@@ -52,21 +53,30 @@ func (s *Files) Load() ([]Earlier, error) {
 			errs = append(errs, fmt.Errorf("open %s/%s of an earlier run: %w", p.Bucket, p.Key, err))
 			continue
 		}
-		out = append(out, s.recover(p.Pending, spool))
+		if e, f := s.recover(p.Pending, spool); len(p.Yields) == 0 || !f.hasYielded(ctx) {
+			out = append(out, e)
+		}
 	}
 	return out, errors.Join(errs...)
 }
 
-// latest divides records, oldest first, into each file's last and those that it replaced: a crash came between the two.
+// latest divides records, oldest first, into each file's last and those that it replaced, or whose name it took: a crash came
+// between the two.
 func latest(all []journal.Recovered) (last, replaced []journal.Recovered) {
 	newest := make(map[string]int)
+	over := make(map[string]bool)
 	for i, p := range all {
 		if p.File != "" {
 			newest[p.File] = i
 		}
 	}
 	for i, p := range all {
-		if p.File == "" || newest[p.File] == i {
+		if p.Over != "" && newest[p.File] == i {
+			over[p.Over] = true
+		}
+	}
+	for i, p := range all {
+		if p.File == "" || newest[p.File] == i && !over[p.File] {
 			last = append(last, p)
 		} else {
 			replaced = append(replaced, p)
@@ -76,7 +86,7 @@ func latest(all []journal.Recovered) (last, replaced []journal.Recovered) {
 }
 
 // recover makes an unsaved File without handles of what the journal has. One of the same id loses the id.
-func (s *Files) recover(p journal.Pending, spool *journal.Spool) Earlier {
+func (s *Files) recover(p journal.Pending, spool *journal.Spool) (Earlier, *File) {
 	id := ID{Bucket: p.Bucket, Key: p.Key}
 	f := newFile(s, id, nil)
 	out := Earlier{ID: id, Size: p.Size, Time: p.Time}
@@ -106,6 +116,10 @@ func (s *Files) recover(p journal.Pending, spool *journal.Spool) Earlier {
 			out.Base = v
 		}
 	}
+	f.reopenLocked(&p)
+	if l := p.Leaves; l != nil && l.ETag != "" {
+		f.mu.stale = &stale{ID{Bucket: l.Bucket, Key: l.Key}, l.ETag}
+	}
 	st := f.stageLocked()
 	st.recorded, st.record, st.since = true, p, s.o.Now()
 	f.pushLocked(st)
@@ -121,14 +135,14 @@ func (s *Files) recover(p journal.Pending, spool *journal.Spool) Earlier {
 	if isClone {
 		s.mu.clones[f] = struct{}{}
 	}
-	return out
+	return out, f
 }
 
 // Recover stores what Load has found, oldest first and many at once; it loads, if nobody has. What another client stored
 // meanwhile is kept beside it, as in any conflict (that counts as stored). What fails stays in the journal and an unsaved
 // File, which the background tries again.
 func (s *Files) Recover(ctx context.Context) (stored int, failed []error) {
-	if _, err := s.Load(); err != nil {
+	if _, err := s.Load(ctx); err != nil {
 		failed = append(failed, err)
 	}
 	var first, second []*File // of two with one id the later one has it

@@ -42,7 +42,7 @@ func TestCrashAfterFlush(t *testing.T) {
 				t.Error(err)
 			}
 			next, _ := r.crash(t, dir)
-			e, err := next.files.Load()
+			e, err := next.files.Load(bg)
 			if err != nil || len(e) != 1 || e[0].ID != obj("k") || e[0].Size != 40*kib || e[0].Base != (cache.Version{}) {
 				t.Fatalf("loaded %+v, %v", e, err)
 			}
@@ -234,7 +234,7 @@ func TestResume(t *testing.T) {
 	write(f, 0, []byte("x"))
 	wantFlush(t, f)
 	next, _ := r.crash(t, dir, func(o *Options) { o.Resume = func(id ID) []string { return []string{"upload of " + id.Key} } })
-	if _, err := next.files.Load(); err != nil {
+	if _, err := next.files.Load(bg); err != nil {
 		t.Fatal(err)
 	}
 	g, _ := next.files.Get(obj("k"))
@@ -270,11 +270,11 @@ func TestLoadBesideADamagedOne(t *testing.T) {
 		f.Close(nil)
 	}
 	next, _ := r.crash(t, dir)
-	e, err := next.files.Load()
+	e, err := next.files.Load(bg)
 	if err == nil || len(e) != 1 || e[0].ID != obj("good") {
 		t.Errorf("loaded %+v, %v", e, err)
 	}
-	if again, err := next.files.Load(); len(again) != 0 || err != nil {
+	if again, err := next.files.Load(bg); len(again) != 0 || err != nil {
 		t.Errorf("loaded again: %v, %v", again, err)
 	}
 	if n, _ := next.files.Recover(bg); n != 1 {

@@ -125,7 +125,7 @@ func (f *File) rename(to ID, over *Base) error {
 	f.mu.Lock()
 	st, base := f.keptLocked(), f.mu.base
 	f.mu.Unlock()
-	under, replaced := f.files.under(to) // the file that has the name until now
+	under, replaced, lineage := f.files.under(to) // the file that has the name until now
 	if over == nil || under != nil && under.Seen.After(over.Seen) {
 		over = under // stored while it was waited for
 	}
@@ -136,6 +136,7 @@ func (f *File) rename(to ID, over *Base) error {
 	if st != nil {
 		f.mu.Lock()
 		record := f.recordAsLocked(st, to, base, replaced.etags)
+		record.Over, record.Yields = lineage, nil
 		f.mu.Unlock()
 		if err := f.amend(st, record); err != nil {
 			return err
@@ -225,6 +226,7 @@ func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object
 		stored := s.record
 		stored.Bucket, stored.Key, stored.Size, stored.Dirty, stored.Own = to.Bucket, to.Key, s.size, nil, nil
 		stored.Base = recordBase(f.baseOf(to, obj, s.size), s.size)
+		stored.Leaves = s.leaves()
 		if err := f.amend(s.stage, stored); err != nil {
 			return err
 		}
@@ -234,4 +236,13 @@ func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object
 		err = errors.Join(err, f.amend(s.stage, before))
 	}
 	return err
+}
+
+// leaves is the version under a file's name that it leaves there by a rename.
+func (s *sending) leaves() *journal.Base {
+	b := &journal.Base{Bucket: s.snap.id.Bucket, Key: s.snap.id.Key}
+	if s.snap.base != nil && !s.snap.foreign {
+		b.ETag = s.snap.base.Version.ETag
+	}
+	return b
 }

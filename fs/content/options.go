@@ -57,6 +57,9 @@ type Options struct {
 	ReadaheadTotal int64
 	// StreamBytes is how much of a file being streamed may be on its way before a write waits: 0 means 256 MiB.
 	StreamBytes int64
+	// Retain is how much of what the store has of files being streamed stays on the disk all the same, in bytes for all of them:
+	// 0 means 512 MiB, negative none; an eighth of the free space at the most. The first part of each stays always.
+	Retain int64
 	// Behind is journal durability: Flush returns when the file is in the journal, and the store gets it in the background.
 	Behind bool
 	// MaxLag is how long the journal may have what the store does not have before it is stored whatever else goes on, and who
@@ -93,6 +96,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.StreamBytes <= 0 {
 		o.StreamBytes = 256 * mib
+	}
+	if o.Retain == 0 {
+		o.Retain = defaultRetain
 	}
 	if o.MaxLag <= 0 {
 		o.MaxLag = 30 * time.Second

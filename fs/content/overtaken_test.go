@@ -307,7 +307,7 @@ func TestRecoveryKnowsItsOwnVersions(t *testing.T) {
 			if c.remote != nil {
 				r.put("k", c.remote)
 			}
-			if _, err := next.files.Load(); err != nil {
+			if _, err := next.files.Load(bg); err != nil {
 				t.Fatal(err)
 			}
 			switch c.replace {
@@ -356,7 +356,7 @@ func TestRecoveredStateWrittenOverIsItsOwn(t *testing.T) {
 					remote = []byte("theirs")
 				}
 				r.put("k", remote)
-				if _, err := next.files.Load(); err != nil {
+				if _, err := next.files.Load(bg); err != nil {
 					t.Fatal(err)
 				}
 				g := must(next.files.Open(obj("k"), nil, Write))

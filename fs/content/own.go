@@ -103,7 +103,7 @@ func (f *File) rewrittenLocked(under *Base, o s3client.Object) bool {
 // clonedLocked says whether an object is the copy that the file is of another object: made, and not known of.
 func (f *File) clonedLocked(o s3client.Object) bool {
 	l := &f.mu.layout
-	return f.mu.foreign && f.mu.uncertain && f.mu.own == nil && len(l.dirty) == 0 && l.base == l.size && l.size == o.Size &&
+	return f.mu.foreign && f.mu.uncertain && f.mu.own == nil && l.isWhole(o.Size) &&
 		o.ETag == f.mu.base.Version.ETag
 }
 
@@ -168,7 +168,7 @@ func (f *File) foretell(ctx context.Context, snap *snapshot, id ID) error {
 	f.mu.Lock()
 	needed := f.keptLocked() != nil && f.mu.id == id
 	f.mu.Unlock()
-	if !needed || len(snap.layout.missing()) == 0 || len(snap.layout.dirty) == 0 || !f.onePut(snap) {
+	if !needed || len(snap.layout.missing()) == 0 || snap.layout.isWhole(snap.version.Size) || !f.onePut(snap) {
 		return nil
 	}
 	etag, err := f.etagOf(ctx, snap)
@@ -195,7 +195,8 @@ func (f *File) etagOf(ctx context.Context, snap *snapshot) (string, error) {
 
 // addOnItsWay notes what the kept state that is on its way to the store will be there, for the record of a later one; so
 // too one whose PUT may have been carried out without an answer, by an earlier run for instance. Where that needs the
-// network (bytes of the base), or is no single PUT, the upload says it itself.
+// network (bytes of the base) the upload says it itself, as it does of parts; but what was uploaded in parts and then copied
+// onto itself for its attributes has the MD5 of its bytes as well.
 func (f *File) addOnItsWay(ctx context.Context) {
 	f.mu.Lock()
 	st := f.mu.going
@@ -211,9 +212,12 @@ func (f *File) addOnItsWay(ctx context.Context) {
 	f.addState(ctx, snap)
 }
 
-// addState notes what a state may be in the store, if its bytes are here and make one PUT.
+// longestOwn bounds the files that are read for their MD5: a second of one CPU.
+const longestOwn = 512 * mib
+
+// addState notes what a state may be in the store, if its bytes are here.
 func (f *File) addState(ctx context.Context, snap *snapshot) {
-	if !f.onePut(snap) || len(snap.layout.missing()) > 0 {
+	if snap.layout.size > longestOwn || len(snap.layout.missing()) > 0 {
 		return
 	}
 	etag, err := f.etagOf(ctx, snap)
@@ -226,14 +230,14 @@ func (f *File) addState(ctx context.Context, snap *snapshot) {
 	f.mu.sent.add(etag)
 }
 
-// under is what the file with an id, which is about to be replaced, has in the store, and what it may have stored without
-// knowing it.
-func (s *Files) under(id ID) (*Base, own) {
+// under is what the file with an id, which is about to be replaced, has in the store, what it may have stored without
+// knowing it, and its name in the journal.
+func (s *Files) under(id ID) (base *Base, sent own, lineage string) {
 	f, ok := s.Get(id)
 	if !ok {
-		return nil, own{}
+		return nil, own{}, ""
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.underLocked(), own{etags: slices.Clone(f.mu.sent.etags), any: f.mu.sent.any}
+	return f.underLocked(), own{etags: slices.Clone(f.mu.sent.etags), any: f.mu.sent.any}, f.mu.lineage
 }

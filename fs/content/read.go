@@ -105,6 +105,10 @@ func (f *File) ReadAt(ctx context.Context, h *Handle, off int64, n int) (Data, e
 			return d, nil
 		case err == nil:
 			d.Done()
+		case try < readTries && errors.Is(err, journal.ErrReleased):
+			if err := f.readable(ctx); err != nil {
+				return Data{}, fmt.Errorf("read %s: %w", f.ID(), err)
+			}
 		case try >= readTries || !f.mayRead(ctx, l, err):
 			if f.files.o.Outdated != nil && (errors.Is(err, s3client.Changed) || errors.Is(err, s3client.NotFound)) {
 				f.files.o.Outdated(l.version)
@@ -166,7 +170,7 @@ func (f *File) mayRead(ctx context.Context, l *look, err error) bool {
 	var late <-chan time.Time
 	if settled == nil {
 		if !gone {
-			return false
+			return f.rewritten(ctx, l.version)
 		}
 		t := time.NewTimer(renameWait)
 		defer t.Stop()
@@ -181,6 +185,19 @@ func (f *File) mayRead(ctx context.Context, l *look, err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.versionLocked() != l.version
+}
+
+// rewritten waits for a change of the object's attributes, which may have made another version of the same bytes, and says
+// whether it has.
+func (f *File) rewritten(ctx context.Context, v cache.Version) bool {
+	done, err := f.files.o.Guard(ctx, ID{Bucket: v.Bucket, Key: v.Key})
+	if err != nil {
+		return false
+	}
+	done(false)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.versionLocked() != v
 }
 
 // TryReadAt is ReadAt for what is in memory: false when it would have to wait for disk, network or another writer. It is

@@ -82,6 +82,9 @@ func (c content) Ahead(off, n int64) {
 // upload makes the object id equal to a snapshot.
 func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Object, error) {
 	if st := snap.stream; st != nil && (st.id != id || snap.layout.base > 0) {
+		if f.isPunched() {
+			return s3client.Object{}, fmt.Errorf("store %s: its bytes are in an upload of %s: %w", id, st.id, journal.ErrReleased)
+		}
 		f.forgetStream(st)
 		f.abort(ctx, st)
 		snap.stream = nil
@@ -101,11 +104,20 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	job.Need = snap.layout.need(snap.version.Size)
 	if id == snap.id {
 		job.Making = f.noteSent
+	} else if making, err := f.replaceAt(ctx, snap, id); err != nil {
+		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
+	} else {
+		job.Making = making
 	}
 	if err := f.foretell(ctx, snap, id); err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
 	obj, err := f.files.o.Uploader.Store(ctx, job)
+	if err != nil {
+		if stored, ok := f.completedAnyway(ctx, snap); ok {
+			obj, err = stored, nil
+		}
+	}
 	if err != nil {
 		f.failedUpload(ctx, snap, id, err)
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)

@@ -18,6 +18,7 @@ type Files struct {
 	bufs    sync.Pool // *[]byte of bufBytes, for reads that cannot be served from cached blocks
 	readers readers
 	behind  *committer
+	streams streams
 
 	recovered, stored atomic.Uint64 // for Progress
 

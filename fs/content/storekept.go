@@ -38,8 +38,15 @@ func (f *File) storeKept(ctx context.Context) error {
 		return nil
 	}
 	return f.finish(covers, f.rounds(ctx, func(ctx context.Context) (again bool, err error) {
-		id := f.ID()
-		return f.guarded(ctx, id, func(done func(bool)) (bool, error) { return f.round(ctx, f.kept, id, done) })
+		id, begin := f.ID(), f.kept
+		if f.isPunched() { // it is stored as a whole or not at all
+			if err := f.take(ctx, f.turn); err != nil {
+				return false, err
+			}
+			defer f.turn.give()
+			begin = f.whole
+		}
+		return f.guarded(ctx, id, func(done func(bool)) (bool, error) { return f.round(ctx, begin, id, done) })
 	}))
 }
 
@@ -72,6 +79,10 @@ func (f *File) kept(ctx context.Context) (*sending, error) {
 	if k == nil {
 		f.mu.Unlock()
 		return nil, nil
+	}
+	if len(f.goneLocked()) > 0 { // since the round began
+		f.mu.Unlock()
+		return nil, errAgain
 	}
 	s := &sending{stage: k}
 	var unused *streaming

@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"pailfs/fs/journal"
 	"pailfs/fs/upload"
@@ -12,10 +13,15 @@ import (
 // enough of the file is on its way.
 func (f *File) waitStream(ctx context.Context) error {
 	st := f.currentStream()
-	if st == nil || st.InFlight() < f.files.o.StreamBytes {
+	if st == nil {
 		return nil
 	}
-	if err := st.Wait(ctx, f.files.o.StreamBytes); err != nil {
+	inFlight := st.InFlight()
+	most := f.files.mostOnItsWay(inFlight)
+	if inFlight < most {
+		return nil
+	}
+	if err := st.Wait(ctx, most); err != nil {
 		return fmt.Errorf("write %s: %w", f.ID(), err)
 	}
 	return nil
@@ -36,9 +42,7 @@ func (f *File) streamed(ctx context.Context, r Range) {
 			return
 		}
 	}
-	if r.Off < st.sealed {
-		st.Touched(r.Off, min(r.Len, st.sealed-r.Off))
-	}
+	st.Touched(r.Off, r.Len) // behind what is sealed a commit that failed may have sent the last part
 	f.seal(st)
 }
 
@@ -48,15 +52,19 @@ func (f *File) seal(st *streaming) {
 	f.mu.Lock()
 	front := f.mu.front
 	f.mu.Unlock()
+	was := st.sealed
 	for {
 		number, start, length := f.files.o.Uploader.Limits().PartAt(st.sealed)
 		if length <= 0 || start+length > front {
-			return
+			break
 		}
 		if number > 1 {
 			st.Sealed(start, length)
 		}
 		st.sealed = start + length
+	}
+	if st.sealed > was {
+		f.thin(st)
 	}
 }
 
@@ -78,8 +86,9 @@ func (f *File) startStream(ctx context.Context) *streaming {
 	}
 	st := &streaming{id: id, Stream: u.NewStream(id.Bucket, id.Key, headers, spoolSource{spool})}
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.mu.stream = st
+	f.mu.Unlock()
+	f.files.streams.add(f)
 	return st
 }
 
@@ -100,8 +109,8 @@ func (f *File) streamCut(ctx context.Context, size, old int64) {
 	case st == nil || size >= old:
 	case size <= f.files.o.Uploader.Limits().SinglePut:
 		f.stopStream(ctx)
-	case size < st.sealed:
-		st.Touched(size, st.sealed-size)
+	default:
+		st.Touched(size, math.MaxInt64-size)
 		_, start, _ := f.files.o.Uploader.Limits().PartAt(size)
 		st.sealed = min(st.sealed, start) // what is written there again is sent again
 	}
@@ -153,4 +162,10 @@ type streaming struct {
 	*upload.Stream
 	id     ID
 	sealed int64 // the layout's parts below were sealed or are the first
+
+	stays bool // the disk gives nothing back; guarded by the turn, as sealed is
+
+	// Of parts whose bytes are not here any more (punched.go), guarded by File.mu:
+	upload string // the upload that has them
+	given  map[int]upload.Sent
 }

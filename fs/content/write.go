@@ -28,14 +28,14 @@ func (f *File) tooLarge(op string) error {
 	return &s3client.Error{Op: op, Bucket: id.Bucket, Key: id.Key, Kind: s3client.TooLarge}
 }
 
-func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64) (off int64, n int, err error) {
+func (f *File) writeOnce(ctx context.Context, p []byte, where func(size int64) int64) (off int64, n int, err error) {
 	if len(p) == 0 {
 		return where(f.Stat().Size), 0, nil
 	}
 	if err := f.waitStream(ctx); err != nil {
 		return 0, 0, err
 	}
-	if err := f.take(ctx, f.turn); err != nil {
+	if err := f.takeTurn(ctx, func(size int64) (Range, bool) { return Range{Off: where(size), Len: int64(len(p))}, false }); err != nil {
 		return 0, 0, err
 	}
 	defer f.turn.give()
@@ -89,7 +89,7 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 		id := f.ID()
 		return &s3client.Error{Op: "truncate", Bucket: id.Bucket, Key: id.Key, Kind: s3client.Invalid}
 	}
-	if err := f.take(ctx, f.turn); err != nil {
+	if err := f.takeTurn(ctx, func(old int64) (Range, bool) { return Range{Off: size}, size < old }); err != nil {
 		return err
 	}
 	defer f.turn.give()
@@ -140,7 +140,13 @@ func (f *File) Allocate(ctx context.Context, off, length int64, keepSize, punch,
 	if off > math.MaxInt64-length {
 		return f.tooLarge("allocate")
 	}
-	if err := f.take(ctx, f.turn); err != nil {
+	change := Range{Off: off, Len: length}
+	if !punch && !zero {
+		change.Len = 0
+	}
+	if err := f.takeTurn(ctx, func(size int64) (Range, bool) {
+		return Range{Off: off, Len: min(change.Len, size-off)}, false
+	}); err != nil {
 		return err
 	}
 	defer f.turn.give()

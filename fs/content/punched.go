@@ -1,0 +1,504 @@
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"pailfs/cache"
+	"pailfs/fs/journal"
+	"pailfs/fs/upload"
+	"pailfs/s3client"
+)
+
+// A long file that is streamed does not stay on the local disk: its spool gives the parts away that the store has
+// acknowledged, but for the first one and the newest. The layout goes on to call these bytes local; the spool knows that it
+// has not got them, and says journal.ErrReleased to who reads them. A file is punched while that is so.
+//
+// What a punched file's bytes are needed for, a read or a change of a part of a part, is preceded by a commit: the upload
+// becomes the object, and the file goes on over that as over any other. Its upload is the only copy of bytes until then. So
+// it is never aborted but for a file whose name goes (Detach), and only the present state is ever stored, all of it.
+
+// defaultRetain is how much of what streams have sent stays here, in all; never more than an eighth of the free space.
+const (
+	defaultRetain = 512 * mib
+	retainShare   = 8
+	// roomShare: no more than half of the free space is on its way at once.
+	roomShare = 2
+)
+
+// streams are the files with a running upload, and some that had one.
+type streams struct {
+	mu struct {
+		sync.Mutex
+		files    map[*File]struct{}
+		released int64 // bytes given away so far, by all files
+	}
+}
+
+func (s *streams) add(f *File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.mu.files == nil {
+		s.mu.files = make(map[*File]struct{})
+	}
+	s.mu.files[f] = struct{}{}
+}
+
+func (s *streams) all() (files []*File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.mu.files {
+		if f.currentStream() == nil {
+			delete(s.mu.files, f)
+		} else {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+func (s *streams) given(n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.released += n
+}
+
+func (s *streams) releasedSoFar() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.released
+}
+
+// free is the room on the journal's disk; where that is not known, plenty.
+func (s *Files) free() int64 {
+	free, err := s.o.Journal.Free()
+	if err != nil {
+		s.o.Log.Debug("free space is not known", "err", err)
+		return math.MaxInt64
+	}
+	return free
+}
+
+// mostOnItsWay bounds what of a stream may be on its way before its writer waits.
+func (s *Files) mostOnItsWay(inFlight int64) int64 {
+	if inFlight < 16*mib { // not worth a question
+		return s.o.StreamBytes
+	}
+	return max(1, min(s.o.StreamBytes, s.free()/roomShare+inFlight/roomShare))
+}
+
+// thin gives away what the store has of a stream, but for the newest; the caller has the turn.
+func (f *File) thin(st *streaming) {
+	parts, here := f.givable(st)
+	keep := min(f.files.o.Retain, (f.files.free()/retainShare)+here/retainShare) / int64(max(1, len(f.files.streams.all())))
+	for _, p := range parts {
+		if here <= keep || !f.giveAway(st, p) {
+			return
+		}
+		here -= p.Len
+	}
+}
+
+// giveAllAway gives away all that the store has of a stream, and says how much that was; the caller has the turn.
+func (f *File) giveAllAway() (n int64) {
+	st := f.currentStream()
+	if st == nil {
+		return 0
+	}
+	parts, _ := f.givable(st)
+	for _, p := range parts {
+		if f.giveAway(st, p) {
+			n += p.Len
+		}
+	}
+	return n
+}
+
+// givable are the parts that need not be here, oldest first, and their bytes. The first one stays: many programs come back
+// to write a header. So does what a frozen state has.
+func (f *File) givable(st *streaming) (parts []upload.Sent, bytes int64) {
+	f.mu.Lock()
+	spool, frozen := f.mu.spool, f.frozenLocked()
+	local, size := slices.Clone(f.mu.layout.local), f.mu.layout.size
+	wanted := f.mu.stream == st && !f.mu.detached && f.mu.layout.base == 0 && !st.stays
+	f.mu.Unlock()
+	limits := f.files.o.Uploader.Limits()
+	if last, _, _ := limits.PartAt(size); !wanted || spool == nil || last > limits.MaxParts {
+		return nil, 0
+	}
+	here := without(local, spool.Released())
+	for _, p := range st.Acknowledged() {
+		number, off, length := limits.PartAt(p.Off)
+		if number != p.Number || off != p.Off || length != p.Len || number == 1 || off < frozen {
+			continue
+		}
+		if len(here.gaps(off, length)) == 0 {
+			parts, bytes = append(parts, p), bytes+length
+		}
+	}
+	return parts, bytes
+}
+
+// frozenLocked is where the bytes of the present spool end that a frozen state has.
+func (f *File) frozenLocked() (to int64) {
+	for _, st := range f.mu.chain {
+		if st.spool == f.mu.spool {
+			to = max(to, st.size)
+		}
+	}
+	return to
+}
+
+func (f *File) giveAway(st *streaming, p upload.Sent) bool {
+	if !st.Rely(p.Piece) {
+		return false
+	}
+	f.mu.Lock()
+	spool := f.mu.spool
+	st.noteGiven(p)
+	f.mu.Unlock()
+	if err := spool.Release(p.Off, p.Len); err != nil {
+		st.stays = true
+		f.files.o.Log.Info("a stream stays on the disk until it is stored", "file", f.ID().String(), "err", err)
+		return false
+	}
+	f.files.streams.given(p.Len)
+	return true
+}
+
+// noteGiven remembers a part that is in the upload alone.
+func (st *streaming) noteGiven(p upload.Sent) {
+	st.upload = st.ID()
+	if st.given == nil {
+		st.given = make(map[int]upload.Sent)
+	}
+	st.given[p.Number] = p
+}
+
+// without is a set without some ranges.
+func without(rs ranges, gone []Range) (left ranges) {
+	for _, r := range rs {
+		for _, here := range ranges(gone).gaps(r.Off, r.Len) {
+			left = left.add(here.Off, here.Len)
+		}
+	}
+	return left
+}
+
+// goneLocked is what of the file is in its upload alone.
+func (f *File) goneLocked() (gone ranges) {
+	if f.mu.spool == nil {
+		return nil
+	}
+	for _, r := range f.mu.spool.Released() {
+		for _, lost := range f.mu.layout.local.within(r.Off, r.Len) {
+			gone = gone.add(lost.Off, lost.Len)
+		}
+	}
+	return gone
+}
+
+func (f *File) isPunched() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.goneLocked()) > 0
+}
+
+// takeTurn takes the turn for a change of bytes, and commits the file before where the change needs bytes that are not here.
+// change says which ones, of a file of some size; cut: all behind the range's beginning go.
+func (f *File) takeTurn(ctx context.Context, change func(size int64) (r Range, cut bool)) error {
+	for range maxRounds {
+		if err := f.take(ctx, f.turn); err != nil {
+			return err
+		}
+		stuck, err := f.stuck(change)
+		if err == nil && !stuck {
+			return nil
+		}
+		f.turn.give()
+		if err == nil {
+			err = f.commitEarly(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("change %s: %w", f.ID(), err)
+		}
+	}
+	return fmt.Errorf("change %s: it is streamed again and again: %w", f.ID(), s3client.Changed)
+}
+
+// stuck says whether a change needs bytes that are in the upload alone, or of the upload's parts some that were lost.
+func (f *File) stuck(change func(size int64) (r Range, cut bool)) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r, cut := change(f.mu.layout.size)
+	gone := f.goneLocked()
+	if len(gone) == 0 || f.mu.detached || r.Len <= 0 && !cut {
+		return false, nil
+	}
+	if cut {
+		return gone[0].Off < r.Off, nil
+	}
+	if st := f.mu.stream; st != nil && st.Err() != nil {
+		return false, st.Err()
+	}
+	limits := f.files.o.Uploader.Limits()
+	last, _, _ := limits.PartAt(end(r) - 1)
+	if last > limits.MaxParts { // such a file's parts would be others
+		return false, &s3client.Error{Op: "write", Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, Kind: s3client.TooLarge}
+	}
+	if r.Off < f.frozenLocked() {
+		return true, nil
+	}
+	for number, off, length := limits.PartAt(r.Off); number <= last; number, off, length = limits.PartAt(off + length) {
+		for _, kept := range ranges([]Range{r}).gaps(off, length) { // what of the part the change leaves as it is
+			if len(gone.within(kept.Off, kept.Len)) > 0 {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
+}
+
+// commitEarly stores a punched file because its bytes are needed; whoever calls has its name.
+func (f *File) commitEarly(ctx context.Context) error {
+	if !f.isPunched() {
+		return nil
+	}
+	if err := f.Sync(ctx); err != nil && f.isPunched() {
+		return fmt.Errorf("store it, to have its bytes: %w", err)
+	}
+	return nil
+}
+
+// readable makes bytes that a read has found to be in the upload alone ones of the object.
+func (f *File) readable(ctx context.Context) error {
+	f.mu.Lock()
+	detached := f.mu.detached
+	f.mu.Unlock()
+	if detached {
+		return fmt.Errorf("its name went before it was stored: %w", journal.ErrReleased)
+	}
+	f.addPin(1)
+	defer f.files.unpin(f)
+	return f.held(ctx, func() error { return f.commitEarly(ctx) })
+}
+
+// settleReleasedLocked: what the spool has given away is in the new base.
+func (f *File) settleReleasedLocked() {
+	for _, st := range f.mu.chain {
+		if st.spool != nil {
+			st.local = without(st.local, st.spool.Released())
+		}
+	}
+	if f.mu.spool != nil {
+		f.mu.layout.local = without(f.mu.layout.local, f.mu.spool.Released())
+	}
+}
+
+// partsLocked names in a state's record the upload that has bytes which its spool has not.
+func (f *File) partsLocked(st *stage, p *journal.Pending) {
+	p.Upload, p.Parts = "", nil
+	if st.spool == nil {
+		return
+	}
+	released := st.spool.Released()
+	here := without(p.Dirty, released)
+	running := f.mu.stream
+	if running == nil || len(running.given) == 0 || here.bytes() == ranges(p.Dirty).bytes() {
+		return
+	}
+	parts := make(map[int]upload.Sent)
+	for _, sent := range append(running.Acknowledged(), running.givenParts()...) {
+		if end(Range{Off: sent.Off, Len: sent.Len}) <= p.Size {
+			parts[sent.Number] = sent
+		}
+	}
+	p.Dirty, p.Upload = here, running.upload
+	for _, sent := range parts {
+		p.Parts = append(p.Parts, journal.Part{Number: sent.Number, Off: sent.Off, Len: sent.Len, ETag: sent.ETag})
+	}
+	slices.SortFunc(p.Parts, func(a, b journal.Part) int { return a.Number - b.Number })
+}
+
+func (st *streaming) givenParts() (parts []upload.Sent) {
+	for _, p := range st.given {
+		parts = append(parts, p)
+	}
+	return parts
+}
+
+// reopenLocked takes up the upload of an earlier run that has bytes of the file.
+func (f *File) reopenLocked(p *journal.Pending) {
+	if len(p.Parts) == 0 {
+		return
+	}
+	f.mu.resume = nil
+	gone := f.mu.spool.Released()
+	parts := make([]upload.Sent, 0, len(p.Parts))
+	for _, part := range p.Parts {
+		parts = append(parts, upload.Sent{Piece: upload.Piece{Number: part.Number, Off: part.Off, Len: part.Len}, ETag: part.ETag})
+	}
+	_, last, _ := f.files.o.Uploader.Limits().PartAt(p.Size)
+	st := &streaming{id: f.mu.id, sealed: last, upload: p.Upload,
+		Stream: f.files.o.Uploader.Reopen(p.Bucket, p.Key, p.Upload, parts, spoolSource{f.mu.spool})}
+	for _, part := range parts {
+		if len(ranges(gone).within(part.Off, part.Len)) > 0 {
+			st.Rely(part.Piece)
+			st.noteGiven(part)
+		}
+	}
+	f.mu.stream = st
+	for _, r := range gone {
+		f.mu.layout.local = f.mu.layout.local.add(r.Off, r.Len)
+		f.mu.layout.dirty = f.mu.layout.dirty.add(r.Off, r.Len)
+	}
+}
+
+// flushPunched is close(2) of a punched file in journal durability: the journal cannot keep what is not here. What the store
+// does not take is kept as far as it is here, with the name of the upload that has the rest.
+func (f *File) flushPunched(ctx context.Context) error {
+	err := f.Sync(ctx)
+	if err == nil || f.stored() {
+		return err
+	}
+	if kept := f.keepFailed(ctx, err); kept != nil {
+		return errors.Join(err, kept)
+	}
+	f.files.behind.schedule(f)
+	return err
+}
+
+// leaveStream ends the running upload at the end of the run: aborted, or left for the next one if it has bytes that are
+// nowhere else.
+func (f *File) leaveStream(ctx context.Context) {
+	st := f.currentStream()
+	if st == nil || !f.isPunched() {
+		f.stopStream(ctx)
+		return
+	}
+	if err := st.Leave(ctx); err != nil {
+		f.files.o.Log.Debug("an unfinished upload is left while it is still sent", "object", st.id.String(), "err", err)
+	}
+}
+
+// completedAnyway says that an upload that has failed has made the object nevertheless, but for its attributes: the next
+// round stores those. It matters where the upload was the only copy.
+func (f *File) completedAnyway(ctx context.Context, snap *snapshot) (s3client.Object, bool) {
+	if snap.stream == nil || !f.isPunched() {
+		return s3client.Object{}, false
+	}
+	obj, ok := snap.stream.Completed()
+	if ok {
+		f.mu.Lock()
+		f.mu.touches++
+		f.mu.gen++
+		f.mu.Unlock()
+		f.abort(ctx, snap.stream)
+	}
+	return obj, ok
+}
+
+// keepOther is keepBoth for a punched file: its upload can become an object under its own name alone. So the version that
+// somebody else stored there gets the other name, by a copy, and is replaced in the next round.
+func (f *File) keepOther(ctx context.Context, remote s3client.Object) error {
+	id, now := f.ID(), f.files.o.Now()
+	to := conflictID(id, f.files.o.Host, now)
+	remote.Bucket, remote.Key = id.Bucket, id.Key
+	done, err := f.files.o.Guard(ctx, to)
+	if err != nil {
+		return fmt.Errorf("%w; the other version is not copied yet: %w", ErrConflict, err)
+	}
+	obj, err := f.files.o.Uploader.Copy(ctx, remote, to.Bucket, to.Key, nil)
+	done(err == nil)
+	if errors.Is(err, s3client.Changed) || errors.Is(err, s3client.NotFound) {
+		return errAgain
+	}
+	if err != nil {
+		return fmt.Errorf("%w; the other version is not copied yet: %w", ErrConflict, err)
+	}
+	f.mu.Lock()
+	f.mu.conflict = fmt.Errorf("%s: %w; the other version is %s", id, ErrConflict, to)
+	f.mu.base = &Base{Seen: now, Version: cache.Version{Bucket: id.Bucket, Key: id.Key, ETag: remote.ETag, Size: remote.Size}}
+	f.mu.superseded, f.mu.recovered = false, false
+	close(f.mu.rebased)
+	f.mu.rebased = make(chan struct{})
+	f.mu.Unlock()
+	f.again()
+	f.files.addConflict(Conflict{ID: to, Kept: id, Time: now})
+	f.files.o.Log.Warn("conflict: both versions are kept", "object", id.String(), "other", to.String())
+	f.files.o.Stored(to, obj)
+	return errAgain
+}
+
+// write writes, and makes room when the disk is full: first by giving away what the store has, then by waiting until it has
+// more.
+func (f *File) write(ctx context.Context, p []byte, where func(size int64) int64) (off int64, n int, err error) {
+	for {
+		released := f.files.streams.releasedSoFar()
+		at, more, err := f.writeOnce(ctx, p[n:], where)
+		if n += more; n == more {
+			off = at
+		}
+		if err == nil || !journal.IsFull(err) || !f.files.makeRoom(ctx, f, released) {
+			return off, n, err
+		}
+		next := off + int64(n)
+		if n > 0 {
+			where = func(int64) int64 { return next }
+		}
+	}
+}
+
+// makeRoom gives away all that the store has of any stream, or waits until it has more. True: it is worth another try.
+// released is what had been given away before the disk was found full.
+func (s *Files) makeRoom(ctx context.Context, own *File, released int64) bool {
+	for ctx.Err() == nil {
+		st := s.onItsWay(own)
+		acks := 0
+		if st != nil {
+			acks = st.Acks()
+		}
+		s.giveAllAway(ctx, own)
+		if s.streams.releasedSoFar() != released {
+			return true
+		}
+		if st == nil {
+			return false
+		}
+		if more, err := st.WaitAck(ctx, acks); err != nil || !more {
+			return false
+		}
+	}
+	return false
+}
+
+// onItsWay is a running upload of which something is on its way: the file's own, if there is one.
+func (s *Files) onItsWay(own *File) *streaming {
+	if st := own.currentStream(); st != nil {
+		st.Retry()
+		if st.InFlight() > 0 {
+			return st
+		}
+	}
+	for _, f := range s.streams.all() {
+		if st := f.currentStream(); st != nil && st.InFlight() > 0 {
+			return st
+		}
+	}
+	return nil
+}
+
+// giveAllAway gives away what the store has of all streams. Whoever else has a turn is not waited for.
+func (s *Files) giveAllAway(ctx context.Context, own *File) {
+	for _, f := range s.streams.all() {
+		if f == own && f.take(ctx, f.turn) != nil || f != own && !f.turn.try() {
+			continue
+		}
+		f.giveAllAway()
+		f.turn.give()
+	}
+}

@@ -1,0 +1,128 @@
+package content
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"pailfs/cache"
+	"pailfs/fs/journal"
+	"pailfs/s3client"
+)
+
+// A rename over a file with unsaved bytes has two ends: the store has the renamed object under the name, and the replaced
+// file's record goes. A crash may come between them. So the record says beforehand which version it gives way to.
+
+// Replacing says that an object is about to be copied over the name of a file which a Detaching has. After a crash the file
+// is forgotten if the copy is there, and stored otherwise.
+func (d *Detaching) Replacing(by cache.Version) error {
+	if d == nil || d.f == nil {
+		return nil
+	}
+	return d.f.yieldTo(journal.Version{ETag: by.ETag, Size: by.Size})
+}
+
+// yieldTo notes a version in the record that the record gives way to, durably.
+func (f *File) yieldTo(v journal.Version) error {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	st := f.keptLocked()
+	f.mu.Unlock()
+	if st == nil {
+		return nil
+	}
+	record := f.recordOf(st, func(p *journal.Pending) { p.Yields = append(slices.Clip(p.Yields), v) })
+	err := f.amend(st, record)
+	if err == nil {
+		err = f.files.o.Journal.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("note what replaces %s: %w", f.ID(), err)
+	}
+	return nil
+}
+
+// yields says whether the file, one that an earlier run left, was being replaced by what the store has.
+func (f *File) yields(o s3client.Object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	st := f.keptLocked()
+	if !f.mu.recovered || f.mu.refs > 0 || st == nil {
+		return false
+	}
+	return slices.ContainsFunc(st.record.Yields, func(v journal.Version) bool {
+		return v.Size == o.Size && (v.ETag == o.ETag || strings.Contains(v.ETag, "-"))
+	})
+}
+
+// yieldPatience bounds the question whether a rename has replaced a file, at the start of a run.
+const yieldPatience = 10 * time.Second
+
+// hasYielded asks whether a file of an earlier run was replaced, and forgets it then. Without an answer it is shown, and its
+// commit asks again.
+func (f *File) hasYielded(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, yieldPatience)
+	defer cancel()
+	id := f.ID()
+	remote, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
+	if err != nil && !errors.Is(err, s3client.NotFound) {
+		f.files.o.Log.Warn("not known yet whether a rename has replaced a file", "file", id.String(), "err", err)
+	}
+	if err != nil || !f.yields(remote) {
+		return false
+	}
+	f.addPin(1)
+	defer f.files.unpin(f)
+	f.replaced(id, remote)
+	return true
+}
+
+// replaced forgets a file that a rename has replaced.
+func (f *File) replaced(id ID, by s3client.Object) {
+	f.giveUp(id, by)
+	f.files.o.Log.Info("a rename that was going on when the earlier run ended has replaced a file", "object", id.String())
+}
+
+// leavingAt is the file with an id whose name is about to be taken by another one; nil: none.
+func (s *Files) leavingAt(id ID) *File {
+	f, ok := s.Get(id)
+	if !ok {
+		return nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.mu.leaving {
+		return nil
+	}
+	return f
+}
+
+// replaceAt notes, in the record of the file that has the id to, what is about to be stored there in its place.
+func (f *File) replaceAt(ctx context.Context, snap *snapshot, to ID) (making func(etag string), err error) {
+	replaced := f.files.leavingAt(to)
+	if replaced == nil || replaced == f {
+		return nil, nil
+	}
+	size := snap.layout.size
+	if f.onePut(snap) {
+		etag, err := f.etagOf(ctx, snap)
+		if err != nil {
+			return nil, err
+		}
+		return nil, replaced.yieldTo(journal.Version{ETag: etag, Size: size})
+	}
+	if snap.layout.base > 0 { // a copy inside the store, in whole
+		if err := replaced.yieldTo(journal.Version{ETag: snap.version.ETag, Size: size}); err != nil {
+			return nil, err
+		}
+	}
+	return func(etag string) {
+		if err := replaced.yieldTo(journal.Version{ETag: etag, Size: size}); err != nil {
+			f.files.o.Log.Warn("the journal does not take what replaces a file", "file", to.String(), "err", err)
+		}
+	}, nil
+}

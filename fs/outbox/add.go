@@ -17,6 +17,12 @@ func (b *Outbox) Delete(ctx context.Context, bucket, key, etag string) (seq uint
 	return b.add(ctx, Op{Kind: KindDelete, Bucket: bucket, Key: key, ETag: etag}, true)
 }
 
+// DeleteAfter is Delete of whatever there is at a time: an upload of this mount that nobody waits for any more may make the
+// object until then. Who drains does not wait for that.
+func (b *Outbox) DeleteAfter(ctx context.Context, bucket, key string, at time.Time) (seq uint64, err error) {
+	return b.add(ctx, Op{Kind: KindDelete, Bucket: bucket, Key: key, After: at}, true)
+}
+
 // Put stores a small object some time. It is appended to the journal; the journal's next Sync makes it durable.
 func (b *Outbox) Put(ctx context.Context, bucket, key string, h s3client.Headers, body []byte) (seq uint64, err error) {
 	return b.add(ctx, Op{Kind: KindPut, Bucket: bucket, Key: key, Headers: h, Body: bytes.Clone(body), Size: int64(len(body))},
@@ -173,6 +179,9 @@ func (b *Outbox) changeLocked(e *entry, op Op, now time.Duration) {
 	e.set(op)
 	e.earlier = false
 	b.countLocked(e, now)
+	if b.tooEarly(e) {
+		return
+	}
 	if e.fail != nil && e.fail.err != nil && !e.fail.slow {
 		return
 	}

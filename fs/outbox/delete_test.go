@@ -327,3 +327,43 @@ func TestMemoryOfDeletes(t *testing.T) {
 		r.close()
 	})
 }
+
+// A deletion waits for an upload that may still make the object, over a crash too, and so does what follows it. It keeps
+// nothing else waiting.
+func TestADeletionAfterAnUploadThatMayLandLate(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		at := time.Now().Add(time.Minute)
+		for _, key := range []string{"k", "again", "link", "now"} {
+			if _, err := r.box.DeleteAfter(t.Context(), "b", key, at); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.delete("again", "")
+		r.put("link", "target", "1")
+		r.stored("other", "x")
+		r.delete("other", "")
+		time.Sleep(10 * time.Second)
+		r.calls(map[string]int64{"Delete": 1})
+		if p := r.box.Pending(); len(p) != 4 || !p[0].Next.Equal(at) {
+			t.Errorf("pending: %+v", p)
+		}
+		r.stored("now", "landed")
+		r.drain("now")
+		r.want("now", "")
+		r.crash()
+		for _, key := range []string{"k", "again", "link"} {
+			r.stored(key, "landed")
+		}
+		r.start()
+		time.Sleep(10 * time.Second)
+		r.want("k", "landed:first")
+		time.Sleep(time.Minute)
+		r.want("k", "")
+		r.want("again", "")
+		r.want("link", "target:1")
+		r.calls(map[string]int64{"Delete": 2, "DeleteMany": 1, "Put": 1})
+		r.nothingLeft()
+		r.close()
+	})
+}

@@ -14,14 +14,18 @@ type drain struct {
 	done   chan struct{} // closed when left is empty
 }
 
+// ErrGivenUp is in the errors of changes that make no sense any more: somebody else has changed what they were about.
+var ErrGivenUp = errors.New("given up")
+
 // namedErrors are as many as a Drain's error names; the others are counted.
 const namedErrors = 10
 
-// Drain carries out at once what is pending under a prefix of a bucket's keys (bucket "": all of all buckets), and waits
-// for it, but not for what Busy keeps back and not for what is accepted after the call. An entry that fails is tried once,
-// and goes on in the background. The error names what could not be done: failed, or given up.
-func (b *Outbox) Drain(ctx context.Context, bucket, prefix string) error {
-	under := b.under(bucket, prefix)
+// Drain carries out at once what is pending for a name in a bucket and for all below it, and waits for it, but not for what
+// Busy keeps back and not for what is accepted after the call. The name "d" is the keys d, d/ and those that begin with d/;
+// "d/" is the same without d; "" is all, as is bucket "" of all buckets. An entry that fails is tried once, and goes on in
+// the background. The error names what could not be done: failed, or given up (ErrGivenUp).
+func (b *Outbox) Drain(ctx context.Context, bucket, name string) error {
+	under := b.under(bucket, name)
 	busy := make(map[id]bool)
 	for _, e := range under {
 		k := e.id()
@@ -29,7 +33,7 @@ func (b *Outbox) Drain(ctx context.Context, bucket, prefix string) error {
 			busy[k] = b.o.Busy(k.bucket, k.key)
 		}
 	}
-	return b.await(ctx, under, busy, bucket+"/"+prefix)
+	return b.await(ctx, under, busy, bucket+"/"+name)
 }
 
 // Finish carries out at once what is pending for one key, and waits for it like Drain, also where Busy keeps it back: the
@@ -72,10 +76,10 @@ func (b *Outbox) await(ctx context.Context, entries []*entry, busy map[id]bool, 
 	return b.endDrain(d, nil)
 }
 
-func (b *Outbox) under(bucket, prefix string) []*entry {
+func (b *Outbox) under(bucket, name string) []*entry {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.underLocked(bucket, prefix)
+	return b.underLocked(bucket, name)
 }
 
 // hurry lets entries begin at once, and makes the drain that waits for them.

@@ -117,7 +117,7 @@ func (b *Outbox) overtaken(k id, h *hold) {
 	b.endTurnLocked(k, b.now())
 }
 
-// dropHeld drops what a hold's key had, and gives those of the others that name a version.
+// dropHeld drops what a hold's key had, and gives those of the others that are about a version.
 func (b *Outbox) dropHeld(k id, h *hold) (pinned []Op) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -130,7 +130,7 @@ func (b *Outbox) dropHeld(k id, h *hold) (pinned []Op) {
 		b.removeLocked(head)
 	}
 	for e := b.headLocked(k); e != nil; e = e.next {
-		if e.kind != isPut && e.etag != "" {
+		if e.kind == isPut || e.etag != "" {
 			pinned = append(pinned, e.op())
 		}
 	}
@@ -141,6 +141,9 @@ func (b *Outbox) dropHeld(k id, h *hold) (pinned []Op) {
 // mount's file had the name, under the ETag of the version before. The caller has the key's turn.
 func (b *Outbox) unpin(op Op) {
 	op.ETag = ""
+	if op.Kind == KindPut {
+		op.ETag = AnyVersion
+	}
 	data, err := op.encode()
 	if err == nil {
 		err = b.o.Journal.ReplaceNote(op.Seq, data)
@@ -152,7 +155,7 @@ func (b *Outbox) unpin(op Op) {
 	defer b.mu.Unlock()
 	for e := b.headLocked(id{op.Bucket, op.Key}); e != nil; e = e.next {
 		if e.seq == op.Seq {
-			e.etag = ""
+			e.etag = op.ETag
 		}
 	}
 }

@@ -3,10 +3,13 @@ package outbox
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
 	"strings"
+	"time"
 
 	"pailfs/s3client"
 )
@@ -15,7 +18,7 @@ import (
 type job struct {
 	entries   []*entry
 	ops       []Op // what they said when they began; they are not changed while they run
-	check     bool // of one delete: ask first whether the object is still the one that was meant
+	check     bool // of one change: ask first what is stored under its key
 	checkOnly bool // and then let it go with others
 }
 
@@ -24,6 +27,9 @@ func (b *Outbox) carryOut(j job) {
 	switch {
 	case len(j.entries) > 1:
 		b.deleteMany(j)
+	case j.check && j.ops[0].Kind == KindPut:
+		obj, err := b.checkedPut(b.ctx, j.entries[0], &j.ops[0])
+		b.ended(j.entries[0], j.ops[0], obj, err)
 	case j.check:
 		b.checkedDelete(j)
 	default:
@@ -131,6 +137,44 @@ func (b *Outbox) checkedDelete(j job) {
 		_, err = b.request(b.ctx, &op)
 	}
 	b.ended(e, op, s3client.Object{}, err)
+}
+
+// clockSlack is how far the store's clock may be from ours, its rounding to whole seconds included.
+const clockSlack = 5 * time.Second
+
+// checkedPut stores what an earlier run was to store, unless it has done so, or somebody has stored another object since.
+// What was there before is replaced: whoever made the change saw it.
+func (b *Outbox) checkedPut(ctx context.Context, e *entry, op *Op) (s3client.Object, error) {
+	obj, err := b.o.Store.Head(ctx, op.Bucket, op.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+	case err != nil:
+		return obj, err
+	case isPutOf(&obj, op), b.madeBehind(e, &obj):
+		return obj, nil
+	case obj.ETag != op.ETag && obj.Modified.After(op.Time.Add(clockSlack)):
+		return obj, &s3client.Error{Op: "HEAD Object", Bucket: op.Bucket, Key: op.Key, Kind: s3client.Changed, Err: fmt.Errorf(
+			"version %s was stored there at %s, after this change", obj.ETag, obj.Modified.UTC().Format(time.RFC3339))}
+	}
+	return b.put(ctx, op)
+}
+
+// madeBehind says whether an object is what a later change of the key makes: that run had come further.
+func (b *Outbox) madeBehind(e *entry, obj *s3client.Object) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for e = e.next; e != nil; e = e.next {
+		if op := e.op(); op.Kind == KindPut && isPutOf(obj, &op) {
+			return true
+		}
+	}
+	return false
+}
+
+// isPutOf says whether an object is what a put stores.
+func isPutOf(obj *s3client.Object, op *Op) bool {
+	sum := md5.Sum(op.Body)
+	return obj.ETag == hex.EncodeToString(sum[:]) && obj.Headers != nil && maps.Equal(obj.Headers.Meta, op.Headers.Meta)
 }
 
 // deleteMany deletes the keys of a job by one request. A store that has no such call is not asked again.

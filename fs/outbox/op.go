@@ -26,15 +26,21 @@ type Op struct {
 	Seq         uint64 // of its note in the journal; Settled reports under it
 	Kind        Kind
 	Bucket, Key string // the key may be any bytes
-	// ETag is the version that is deleted or gets new headers; "" is whichever is there. Of a put it says nothing.
+	// ETag is the version that is deleted or gets new headers; "" is whichever is there. Of a put it is the version that it
+	// replaces, AnyVersion where that is not known, "" where there is none.
 	ETag    string
 	Size    int64 // bytes of the object that gets new headers, or of Body
 	Headers s3client.Headers
 	Body    []byte
 	Time    time.Time // when it was accepted; of merged ones the last
+	// After is when it may be carried out: an upload that was given up may make the object until then. Zero: at once.
+	After time.Time
 }
 
 func (o *Op) String() string { return string(o.Kind) + " " + o.Bucket + "/" + o.Key }
+
+// AnyVersion as the ETag of a put: it replaces whatever is there.
+const AnyVersion = "*"
 
 // NoteKind is the kind of the outbox's notes in the journal.
 const NoteKind = "name"
@@ -53,6 +59,7 @@ type note struct {
 	Headers *headers `json:"headers,omitempty"` // of puts and headers
 	Body    []byte   `json:"body,omitempty"`
 	Time    int64    `json:"time,omitempty"` // ns since 1970; 0 is the zero time
+	After   int64    `json:"after,omitempty"`
 }
 
 type headers struct {
@@ -99,6 +106,9 @@ func (o *Op) encode() ([]byte, error) {
 	if !o.Time.IsZero() {
 		n.Time = o.Time.UnixNano()
 	}
+	if !o.After.IsZero() {
+		n.After = o.After.UnixNano()
+	}
 	if o.Kind != KindDelete {
 		n.Headers = noteHeaders(&o.Headers)
 	}
@@ -138,6 +148,9 @@ func Decode(seq uint64, data []byte) (Op, error) {
 		Body: n.Body}
 	if n.Time != 0 {
 		o.Time = time.Unix(0, n.Time)
+	}
+	if n.After != 0 {
+		o.After = time.Unix(0, n.After)
 	}
 	if h := n.Headers; h != nil {
 		o.Headers = h.headers()

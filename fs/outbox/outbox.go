@@ -134,14 +134,18 @@ func (b *Outbox) askAgainLocked(now time.Duration) {
 	}
 }
 
-// underLocked are the entries whose key is below a prefix, in order for each key; bucket "" is every bucket.
-func (b *Outbox) underLocked(bucket, prefix string) (all []*entry) {
+// underLocked are the entries of a name and of all below it, in order for each key; bucket "" is every bucket.
+func (b *Outbox) underLocked(bucket, name string) (all []*entry) {
+	dir := name
+	if dir != "" && !strings.HasSuffix(dir, "/") {
+		dir += "/"
+	}
 	for _, h := range b.mu.homes {
 		if bucket != "" && h.bucket != bucket {
 			continue
 		}
 		for key, e := range h.heads {
-			if strings.HasPrefix(key, prefix) {
+			if key == name || strings.HasPrefix(key, dir) {
 				for ; e != nil; e = e.next {
 					all = append(all, e)
 				}

@@ -105,10 +105,10 @@ func TestMerge(t *testing.T) {
 		{KindPut, KindPut, as(second(KindPut), nil)},
 		{KindPut, KindHeaders, as(first(KindPut), func(o *Op) { o.Headers = withMode("2") })},
 		{KindPut, KindDelete, as(second(KindDelete), func(o *Op) { o.ETag = "" })},
-		{KindHeaders, KindPut, as(second(KindPut), nil)},
+		{KindHeaders, KindPut, as(second(KindPut), func(o *Op) { o.ETag = AnyVersion })},
 		{KindHeaders, KindHeaders, as(second(KindHeaders), func(o *Op) { o.ETag, o.Size = "e1", 11 })},
 		{KindHeaders, KindDelete, as(second(KindDelete), nil)},
-		{KindDelete, KindPut, as(second(KindPut), nil)},
+		{KindDelete, KindPut, as(second(KindPut), func(o *Op) { o.ETag = "e1" })},
 		{KindDelete, KindDelete, as(second(KindDelete), nil)},
 		{KindDelete, KindHeaders, nil},
 	} {

@@ -169,7 +169,7 @@ func (b *Outbox) decide(asked []*entry, busy []bool, wakes uint64) job {
 	b.mu.running++
 	if e := j.entries[0]; len(j.entries) == 1 {
 		j.check = b.needsCheck(e)
-		j.checkOnly = j.check && b.batch > 1 && !b.mu.single && !(e.fail != nil && e.fail.alone)
+		j.checkOnly = j.check && e.kind == isDelete && b.batch > 1 && !b.mu.single && !(e.fail != nil && e.fail.alone)
 	}
 	return j
 }

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"container/heap"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -106,7 +107,11 @@ func (b *Outbox) settle(e *entry, d Done) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	b.tellLocked(e, d.Err)
+	told := d.Err
+	if told != nil {
+		told = fmt.Errorf("%w: %w", ErrGivenUp, told)
+	}
+	b.tellLocked(e, told)
 	b.removeLocked(e)
 	if d.Err == nil {
 		b.shakeLocked(now)
@@ -165,6 +170,8 @@ func inherits(op, next *Op) bool {
 		return next.ETag == "" || ours
 	case KindDelete:
 		return next.ETag != "" && ours
+	case KindPut:
+		return true // it replaces what has just been made
 	}
 	return false
 }

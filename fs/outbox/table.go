@@ -77,8 +77,9 @@ type more struct {
 	body    []byte
 }
 
-// failure is what went wrong with an entry so far.
+// failure is what went wrong with an entry so far, or may go wrong.
 type failure struct {
+	after   time.Time // Op.After
 	tries   int
 	err     error
 	slow    bool      // refused: pauses are long, and another one's success says nothing
@@ -109,6 +110,9 @@ func (e *entry) op() Op {
 	if m := e.more; m != nil {
 		o.Size, o.Headers, o.Body = m.size, m.headers, m.body
 	}
+	if e.fail != nil {
+		o.After = e.fail.after
+	}
 	return o
 }
 
@@ -120,6 +124,9 @@ func (e *entry) set(o Op) {
 	}
 	if o.Kind != KindDelete {
 		e.more = &more{o.Size, o.Headers, o.Body}
+	}
+	if !o.After.IsZero() {
+		e.failing().after = o.After
 	}
 }
 
@@ -177,6 +184,10 @@ func (b *Outbox) appendLocked(o Op, now time.Duration) *entry {
 	}
 	e := &entry{seq: o.Seq, home: h, key: o.Key, due: now + b.o.Delay, last: now + b.o.MaxDelay}
 	e.set(o)
+	if b.tooEarly(e) {
+		e.due = now + o.After.Sub(b.o.Now())
+		e.last = e.due
+	}
 	if first := h.heads[o.Key]; first != nil {
 		first.tail().next = e
 	} else {
@@ -228,7 +239,7 @@ func (b *Outbox) placeLocked(e *entry, now time.Duration) {
 	if e.urgent {
 		e.due, e.last = min(e.due, now), min(e.last, now)
 	}
-	paused := e.fail != nil && e.fail.err != nil && e.due > now
+	paused := e.due > now && (e.fail != nil && e.fail.err != nil || b.tooEarly(e))
 	if !paused && b.goesAlongLocked(e) {
 		e.place = waiting
 		e.home.link(e, now)
@@ -238,14 +249,25 @@ func (b *Outbox) placeLocked(e *entry, now time.Duration) {
 	heap.Push(&b.mu.rests, e)
 }
 
+// tooEarly says whether an upload may still make the object that an entry is about.
+func (b *Outbox) tooEarly(e *entry) bool {
+	return e.fail != nil && !e.fail.after.IsZero() && b.o.Now().Before(e.fail.after)
+}
+
 // goesAlongLocked tells whether an entry may go in one request with others.
 func (b *Outbox) goesAlongLocked(e *entry) bool {
 	return e.kind == isDelete && b.batch > 1 && !b.mu.single && (e.fail == nil || !e.fail.alone) && !b.needsCheck(e)
 }
 
-// needsCheck tells whether a delete has to ask first whether its object is still the one that was meant.
+// needsCheck tells whether a change has to ask first what is stored under its key: a delete, whether that is still the
+// object that was meant; a put of an earlier run, whether somebody has stored another one since.
 func (b *Outbox) needsCheck(e *entry) bool {
-	if e.kind != isDelete || e.etag == "" || b.o.CheckAfter < 0 {
+	switch {
+	case b.o.CheckAfter < 0:
+		return false
+	case e.kind == isPut:
+		return e.earlier && e.etag != AnyVersion && b.o.Now().Sub(time.Unix(0, e.at)).Abs() > b.o.CheckAfter
+	case e.kind != isDelete || e.etag == "":
 		return false
 	}
 	if e.earlier && (e.fail == nil || e.fail.checked.IsZero()) {

@@ -31,6 +31,7 @@ type Entries[E any] struct {
 		dirs  *simplelru.LRU[string, *directory[E]]
 		names int    // in all directories
 		seq   uint64 // counts changes; what happened later has a higher number
+		past  past
 	}
 }
 
@@ -57,6 +58,7 @@ type directory[E any] struct {
 	complete bool
 	listed   time.Time // since when it is complete: no name was looked at before
 	lost     uint64    // when it last lost a name to the bound
+	changed  uint64    // when a name of it was last changed by Put, Absent or Remove, or made unknown
 	floor    uint64    // listings begun before it are void
 	sorted   []string  // the present names in order, or nil
 }
@@ -130,6 +132,7 @@ func (c *Entries[E]) change(dir, name string, r record[E]) {
 	r.seen, r.seq, r.local = c.now(), c.mu.seq, c.mu.seq
 	d := c.dirLocked(dir)
 	d.order(name, r.kind == present)
+	d.changed = c.mu.seq
 	c.setLocked(d, name, r)
 	c.shrinkLocked()
 }
@@ -138,10 +141,12 @@ func (c *Entries[E]) change(dir, name string, r record[E]) {
 func (c *Entries[E]) ForgetName(dir, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.mu.seq++
 	if d, ok := c.mu.dirs.Peek(dir); ok {
-		c.mu.seq++
-		d.complete, d.floor = false, c.mu.seq
+		d.complete, d.floor, d.changed = false, c.mu.seq, c.mu.seq
 		c.unsetLocked(d, name)
+	} else {
+		c.mu.past.add(forgotten{dir, false, c.mu.seq})
 	}
 }
 
@@ -208,8 +213,11 @@ func (c *Entries[E]) unsetLocked(d *directory[E], name string) {
 func (c *Entries[E]) shrinkLocked() {
 	for c.mu.names+c.mu.dirs.Len() > c.limit {
 		if c.mu.dirs.Len() > 1 {
-			_, d, _ := c.mu.dirs.RemoveOldest()
+			dir, d, _ := c.mu.dirs.RemoveOldest()
 			c.mu.names -= d.names.Len()
+			if d.changed > 0 { // what was changed here is not known any more: what was asked before could undo it
+				c.forgottenLocked(dir, false)
+			}
 			continue
 		}
 		_, d, _ := c.mu.dirs.GetOldest()

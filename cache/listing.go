@@ -27,6 +27,67 @@ func (c *Entries[E]) Begin(dir string) *Listing[E] {
 	return l
 }
 
+// Mark is a moment from which a Listing may begin (BeginAt).
+type Mark struct {
+	seq uint64
+	at  time.Time
+}
+
+// Mark is this moment: to be taken before a request whose answer will tell of directories that nobody can name yet.
+func (c *Entries[E]) Mark() Mark {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Mark{seq: c.mu.seq, at: c.now()}
+}
+
+// BeginAt is a Listing that began at a Mark. It is void if the directory was forgotten or renamed since.
+func (c *Entries[E]) BeginAt(dir string, m Mark) *Listing[E] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := &Listing[E]{cache: c, name: dir, begun: m.at, seq: m.seq}
+	if !c.mu.past.covers(dir, m.seq) {
+		l.dir = c.dirLocked(dir)
+		c.shrinkLocked()
+	}
+	return l
+}
+
+// maxPast is how many directories that were forgotten are remembered one by one.
+const maxPast = 256
+
+// past are the directories, and trees, that were forgotten, latest last: what was asked before says nothing of them.
+type past struct {
+	latest []forgotten
+	all    uint64 // what was asked before counts as forgotten, wherever it is
+}
+
+type forgotten struct {
+	dir  string
+	tree bool
+	seq  uint64
+}
+
+func (p *past) add(f forgotten) {
+	if len(p.latest) == maxPast {
+		p.all = p.latest[0].seq
+		p.latest = append(p.latest[:0], p.latest[1:]...)
+	}
+	p.latest = append(p.latest, f)
+}
+
+// covers says whether a directory was forgotten since.
+func (p *past) covers(dir string, since uint64) bool {
+	if p.all > since {
+		return true
+	}
+	for i := len(p.latest) - 1; i >= 0 && p.latest[i].seq > since; i-- {
+		if f := p.latest[i]; f.dir == dir || f.tree && below(dir, f.dir) {
+			return true
+		}
+	}
+	return false
+}
+
 // validLocked reports whether what the listing says may still be believed, and makes its directory the last used.
 func (l *Listing[E]) validLocked() bool {
 	d, ok := l.cache.mu.dirs.Get(l.name)
@@ -34,7 +95,10 @@ func (l *Listing[E]) validLocked() bool {
 }
 
 // Add remembers a name, seen now.
-func (l *Listing[E]) Add(name string, e E) {
+func (l *Listing[E]) Add(name string, e E) { l.AddSeen(name, e, l.cache.now()) }
+
+// AddSeen is Add for a name that was seen earlier.
+func (l *Listing[E]) AddSeen(name string, e E, seen time.Time) {
 	c := l.cache
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -49,7 +113,7 @@ func (l *Listing[E]) Add(name string, e E) {
 		l.dir.sorted = nil // many may come: put in order at once, when it is wanted
 	}
 	c.mu.seq++
-	c.setLocked(l.dir, name, record[E]{entry: e, seen: c.now(), kind: present, seq: c.mu.seq, local: old.local})
+	c.setLocked(l.dir, name, record[E]{entry: e, seen: seen, kind: present, seq: c.mu.seq, local: old.local})
 	c.shrinkLocked()
 	if l.dir.lost > l.seq {
 		for range 2 {
@@ -86,7 +150,13 @@ func (l *Listing[E]) Done() {
 func (c *Entries[E]) Forget(dir string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgottenLocked(dir, false)
 	c.takeLocked(dir)
+}
+
+func (c *Entries[E]) forgottenLocked(dir string, tree bool) {
+	c.mu.seq++
+	c.mu.past.add(forgotten{dir, tree, c.mu.seq})
 }
 
 // ForgetTree makes dir and all below it unknown; "" is everything.
@@ -121,6 +191,7 @@ type taken[E any] struct {
 
 // takeTreeLocked takes dir and all below it out of the cache, the least recently used first.
 func (c *Entries[E]) takeTreeLocked(dir string) []taken[E] {
+	c.forgottenLocked(dir, true)
 	var all []taken[E]
 	for _, name := range c.mu.dirs.Keys() {
 		if below(name, dir) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"mime"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -311,6 +312,14 @@ func sameAttributes(e *Entry, h *s3client.Headers) bool {
 		}
 	}
 	return true
+}
+
+// sameForeign says whether headers carry these foreign ones, and nothing else that is not an attribute.
+func sameForeign(e *Entry, foreign, h *s3client.Headers) bool {
+	want, have := foreignHeaders(buildHeaders(e, foreign)), foreignHeaders(*h)
+	meta := maps.Equal(want.Meta, have.Meta)
+	want.Meta, have.Meta = nil, nil
+	return meta && reflect.DeepEqual(want, have)
 }
 
 // contentType is a new object's type, by its name.

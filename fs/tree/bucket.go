@@ -33,36 +33,36 @@ func (t *Tree) askBuckets(ctx context.Context, known bool) (out []Entry, stale b
 	there := make(map[string]bool, len(got.all))
 	l := lister{t: t}
 	for _, b := range got.all {
-		if !bucketShown(b.Name) || there[b.Name] {
+		if !bucketShown(b.Name) || !t.wanted(b.Name) || there[b.Name] {
 			continue
 		}
 		there[b.Name] = true
-		l.held = append(l.held, candidate{b.Name, shown{prefix: true}})
+		l.held = append(l.held, candidate{name: b.Name, shown: shown{prefix: true}, asked: got.asked, came: t.o.Now()})
 	}
 	sortCandidates(l.held)
 	l.asked = got.asked
 	t.mu.Lock()
 	l.ours = t.mu.overlay.names("")
 	t.mu.Unlock()
-	out = l.merge(l.held, l.ours)
-	for _, e := range out {
-		listing.Add(e.Path, e)
+	for _, m := range l.merge(l.held, l.ours) {
+		listing.AddSeen(m.Path, m.Entry, m.came)
+		out = append(out, m.Entry)
 	}
 	listing.Done()
 	return out, false, nil
 }
 
-// listBuckets yields the account's buckets.
-func (t *Tree) listBuckets(ctx context.Context, yield func(Entry, error) bool) error {
+// listBuckets yields the account's buckets behind a name.
+func (t *Tree) listBuckets(ctx context.Context, after string, yield func(Entry, error) bool) error {
 	es, stale, err := t.askBuckets(ctx, t.wasListed(""))
 	if stale {
-		return t.listStale("", "", cmp.Or(err, errLate), yield)
+		return t.listStale("", after, cmp.Or(err, errLate), yield)
 	}
 	if err != nil {
 		return err
 	}
 	for _, e := range es {
-		if !yield(e, nil) {
+		if e.Path > after && !yield(e, nil) {
 			break
 		}
 	}
@@ -71,6 +71,9 @@ func (t *Tree) listBuckets(ctx context.Context, yield func(Entry, error) bool) e
 
 // askBucket finds a bucket out by the account's list; where that may not be read, by a HEAD of the bucket.
 func (t *Tree) askBucket(ctx context.Context, path string) (Entry, error) {
+	if !t.wanted(path) {
+		return Entry{}, ErrNotFound
+	}
 	es, _, err := t.askBuckets(ctx, false)
 	if errors.Is(err, s3client.Denied) || errors.Is(err, s3client.Unsupported) {
 		return t.headBucket(ctx, path)
@@ -108,7 +111,8 @@ func (t *Tree) makeBucket(ctx context.Context, path string) (Entry, error) {
 	if t.o.ReadOnly {
 		return fail(ErrReadOnly)
 	}
-	if err := checkNewBucket(path); err != nil {
+	if err := t.checkNewBucket(path); err != nil {
+		t.o.Log.Info("a bucket cannot have this name", "name", path, "err", err) // mkdir can say EINVAL alone
 		return fail(err)
 	}
 	if err := t.drain(ctx, path); err != nil {
@@ -134,6 +138,28 @@ func (t *Tree) makeBucket(ctx context.Context, path string) (Entry, error) {
 	return e, nil
 }
 
+// quietBucket is how long a bucket of a Swift is looked at before it is deleted. There the deletion first takes away the
+// parts of all large objects and asks afterwards whether the bucket is empty, by a listing that may be seconds late: an
+// object that another host has just completed would lose its bytes.
+const quietBucket = 5 * time.Second
+
+// checkUnused looks for objects and unfinished uploads in a bucket.
+func (t *Tree) checkUnused(ctx context.Context, e Entry) error {
+	if _, err := t.checkEmpty(ctx, e); err != nil {
+		return t.storeErr("list", e.Path, err)
+	}
+	uploads, err := t.o.Store.Uploads(ctx, e.Bucket, "")
+	if err != nil {
+		return t.storeErr("uploads of", e.Path, err)
+	}
+	if len(uploads) > 0 {
+		err := fmt.Errorf("%w: %d unfinished uploads, of %q first", ErrBusy, len(uploads), uploads[0].Key)
+		t.o.Log.Info("a bucket is in use; `pailfs uploads abort` ends uploads that nobody goes on with", "bucket", e.Bucket, "err", err)
+		return err
+	}
+	return nil
+}
+
 // removeBucket is rmdir in an account's root. The store would destroy the unfinished uploads of others with the
 // bucket, so these make it ErrBusy.
 func (t *Tree) removeBucket(ctx context.Context, path string) error {
@@ -145,15 +171,18 @@ func (t *Tree) removeBucket(ctx context.Context, path string) error {
 	if err != nil {
 		return fail(err)
 	}
-	if _, err := t.checkEmpty(ctx, e); err != nil {
-		return fail(t.storeErr("list", path, err))
+	if err := t.checkUnused(ctx, e); err != nil {
+		return fail(err)
 	}
-	uploads, err := t.o.Store.Uploads(ctx, e.Bucket, "")
-	if err != nil {
-		return fail(t.storeErr("uploads of", path, err))
-	}
-	if len(uploads) > 0 {
-		return fail(fmt.Errorf("%w: %d unfinished uploads, of %q first", ErrBusy, len(uploads), uploads[0].Key))
+	if p := t.o.Store.Profile().Name; p == "nhn" || p == "swift" {
+		select {
+		case <-time.After(quietBucket):
+		case <-ctx.Done():
+			return fail(ctx.Err())
+		}
+		if err := t.checkUnused(ctx, e); err != nil {
+			return fail(err)
+		}
 	}
 	err = t.o.Store.DeleteBucket(ctx, e.Bucket)
 	switch {

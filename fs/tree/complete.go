@@ -103,7 +103,7 @@ func (t *Tree) completeFile(ctx context.Context, e Entry, m manner) (Entry, erro
 			o.Modified = e.Modified
 		}
 	}
-	r := t.rememberLocked(e.Bucket, e.Key, &o)
+	r := t.askedLocked(e.Bucket, e.Key, &o)
 	if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.live() {
 		switch {
 		case c.pinned() || c.ver.etag == o.ETag: // changed or renamed here without its attributes being known
@@ -154,7 +154,7 @@ func (t *Tree) fillLocked(c *change, r *remembered) {
 
 // completeDir finds a directory's marker, by a listing that costs little where there is none, and reads its attributes.
 func (t *Tree) completeDir(ctx context.Context, e Entry) (Entry, error) {
-	marker, err := t.findMarker(ctx, e)
+	marker, err := t.markerOf(ctx, e)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -180,7 +180,7 @@ func (t *Tree) completeDir(ctx context.Context, e Entry) (Entry, error) {
 	defer t.mu.Unlock()
 	if head != nil {
 		head.Bucket, head.Key = e.Bucket, marker.Key
-		r := t.rememberLocked(e.Bucket, marker.Key, head)
+		r := t.askedLocked(e.Bucket, marker.Key, head)
 		marker = head
 		if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.live() {
 			t.fillLocked(c, r)
@@ -195,6 +195,23 @@ func (t *Tree) completeDir(ctx context.Context, e Entry) (Entry, error) {
 	full.Full = true
 	t.recordAskedLocked(e.Path, full, true)
 	return full, nil
+}
+
+// markerOf is findMarker, by what a walk has said within the TTL where it can be.
+func (t *Tree) markerOf(ctx context.Context, e Entry) (*s3client.Object, error) {
+	t.walkedTo(e.Path)
+	v, known := t.markerKnown(e.Path)
+	if !known {
+		t.walkMarker(ctx, e.Path)
+		v, known = t.markerKnown(e.Path)
+	}
+	switch {
+	case !known:
+		return t.findMarker(ctx, e)
+	case v == nil:
+		return nil, nil
+	}
+	return &s3client.Object{Bucket: e.Bucket, Key: dirKey(e.Key), ETag: v.etag, Modified: v.modified, Size: v.size}, nil
 }
 
 // findMarker is the object that carries a directory's attributes, nil when none does.

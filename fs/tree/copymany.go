@@ -4,36 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
 	"pailfs/s3client"
 )
-
-// copyAll copies every object, several at once; the first error ends it.
-func (t *Tree) copyAll(ctx context.Context, bucket string, moves []move) error {
-	g, copying := errgroup.WithContext(ctx)
-	g.SetLimit(copiesAtOnce)
-	for i := range moves {
-		if copying.Err() != nil {
-			break
-		}
-		m := &moves[i]
-		g.Go(func() error {
-			if err := t.copyMove(copying, bucket, m); err != nil {
-				return fmt.Errorf("copy %s: %w", m.src.Key, err)
-			}
-			return nil
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return err
-	}
-	return ctx.Err() // then the rest was not begun
-}
 
 // copyMove copies one object. A listing may name a version that is not the latest: HEAD tells.
 func (t *Tree) copyMove(ctx context.Context, bucket string, m *move) error {
@@ -94,48 +74,28 @@ func (t *Tree) copyMarker(ctx context.Context, bucket string, m *move) error {
 	return nil
 }
 
-// undo deletes the copies of a rename that failed, also those whose outcome is unknown. The marker of a directory that
-// was there before stays.
-func (t *Tree) undo(ctx context.Context, to, bucket string, moves []move, keepMarker bool) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoFor)
-	defer cancel()
-	var keys []string
-	_, key, _ := t.space.locate(to)
-	for i := range moves {
-		if moves[i].key != dirKey(key) || !keepMarker {
-			keys = append(keys, moves[i].key)
+// deletesTogether is how many keys are deleted before progress is told.
+const deletesTogether = 1000
+
+// deleteKeys deletes many keys; what is below a directory goes before its marker. What the store cannot take in one request
+// with others, such as keys with control characters, and what fails there, is deleted singly. done, which may be nil, counts.
+func (t *Tree) deleteKeys(ctx context.Context, bucket string, keys []string, done *atomic.Int64) (map[string]error, error) {
+	slices.SortFunc(keys, func(a, b string) int { return strings.Compare(b, a) })
+	failed := make(map[string]error)
+	for part := range slices.Chunk(keys, deletesTogether) {
+		bad, err := t.deletePart(ctx, bucket, part)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(failed, bad)
+		if done != nil {
+			done.Add(int64(len(part) - len(bad)))
 		}
 	}
-	failed, err := t.deleteKeys(ctx, bucket, keys)
-	t.mu.Lock()
-	t.forgetTreeLocked(to)
-	t.entries.ForgetName(split(to))
-	t.mu.Unlock()
-	if err != nil {
-		return fmt.Errorf("delete the copies again: %w", err)
-	}
-	for k, err := range failed {
-		return fmt.Errorf("delete the copies again: %d of them, %q first: %w", len(failed), k, err)
-	}
-	return nil
+	return failed, nil
 }
 
-func (t *Tree) deleteSources(ctx context.Context, bucket string, moves []move) (map[string]error, error) {
-	keys := make([]string, 0, len(moves))
-	for i := range moves {
-		if !moves[i].gone {
-			keys = append(keys, moves[i].src.Key)
-		}
-	}
-	return t.deleteKeys(ctx, bucket, keys)
-}
-
-// deleteKeys deletes many keys. What the store cannot take in one request with others, such as keys with control
-// characters, and what fails there, is deleted singly.
-func (t *Tree) deleteKeys(ctx context.Context, bucket string, keys []string) (map[string]error, error) {
-	if len(keys) == 0 {
-		return nil, nil
-	}
+func (t *Tree) deletePart(ctx context.Context, bucket string, keys []string) (map[string]error, error) {
 	var many, single []string
 	for _, k := range keys {
 		if len(keys) == 1 || strings.ContainsFunc(k, func(r rune) bool { return r < ' ' || r >= 0xfffe && r <= 0xffff }) {
@@ -153,19 +113,34 @@ func (t *Tree) deleteKeys(ctx context.Context, bucket string, keys []string) (ma
 			single = append(single, f.Key)
 		}
 	}
+	return t.deleteSingly(ctx, bucket, single), nil
+}
+
+// deleteSingly deletes keys one by one, several at once: a directory's marker when all others are gone.
+func (t *Tree) deleteSingly(ctx context.Context, bucket string, keys []string) map[string]error {
 	var mu sync.Mutex
 	failed := make(map[string]error)
+	remove := func(k string) {
+		if err := t.o.Store.Delete(ctx, bucket, k); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			failed[k] = err
+		}
+	}
 	var g errgroup.Group
 	g.SetLimit(copiesAtOnce)
-	for _, k := range single {
-		g.Go(func() error {
-			if err := t.o.Store.Delete(ctx, bucket, k); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				failed[k] = err
-			}
-			return nil
-		})
+	var markers []string
+	for _, k := range keys {
+		if isMarker(k) {
+			markers = append(markers, k)
+			continue
+		}
+		g.Go(func() error { remove(k); return nil })
 	}
-	return failed, g.Wait()
+	_ = g.Wait() // its functions return no error
+	slices.SortFunc(markers, func(a, b string) int { return strings.Compare(b, a) })
+	for _, k := range markers {
+		remove(k)
+	}
+	return failed
 }

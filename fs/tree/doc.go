@@ -7,8 +7,8 @@
 //
 // What is where: key.go (name and key), attributes.go (headers and attributes) and laterBound are pure; overlay.go holds
 // the changes made here against listings that lag; known.go and following.go answer without a request; lookup.go,
-// verify.go, complete.go, list.go and bucket.go ask; learn.go takes what GETs said; change.go, setattr.go, headers.go,
-// rename.go, renamedir.go and copymany.go change; later.go hands changes to Later, settled.go takes what became of them,
+// verify.go, complete.go, list.go and bucket.go ask; bucketname.go has the rules of buckets' names; learn.go takes what GETs said; change.go, setattr.go, headers.go,
+// rename.go, renamedir.go, renamerecord.go, renameagain.go (what a dead process began), renamelog.go and copymany.go change; later.go hands changes to Later, settled.go takes what became of them,
 // recovered.go what an earlier run left; flight.go shares requests; away.go knows whether the store answers.
 //
 // A path is known by, in this order: a change made here that is not stored yet; a change made here that a listing or

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"pailfs/cache"
 	"pailfs/s3client"
 )
 
@@ -67,6 +68,8 @@ type Options struct {
 	// whoever carried out the GET has told it to Learn. The store's Head is asked when that did not happen, and after
 	// s3client.Changed.
 	Attributes func(ctx context.Context, e Entry) (s3client.Object, error)
+	// Archive keeps what is known of versions for the next mount; nil keeps nothing. New loads and starts it.
+	Archive *cache.Archive
 	// Later takes small changes of names instead of the store: Mkdir, Symlink, Unlink and the like then return when it
 	// has accepted them. Nil: when the store has acknowledged them.
 	Later Later
@@ -76,6 +79,11 @@ type Options struct {
 	// Finish carries out what waits for one key, also while a file with unsaved bytes has it: a rename is about to store the
 	// key, and what is carried out later would undo that. nil: nothing waits.
 	Finish func(ctx context.Context, bucket, key string) error
+	// BucketPattern are patterns (path.Match) of the buckets that an account shows; none: all.
+	BucketPattern []string
+	// Intents keeps renames of directories that are going on, so that CompleteRename can end what a dead process began; nil:
+	// nobody does.
+	Intents Intents
 	// StaleAfter is how long a Lookup or List waits for the store when it could answer from what was known longer than
 	// the TTL ago; default three seconds; negative: for as long as it takes, and such answers are never given.
 	StaleAfter time.Duration
@@ -140,6 +148,9 @@ type Attr struct{ Mode, UID, GID uint32 }
 type Change struct {
 	Mode, UID, GID *uint32
 	Mtime, Atime   *time.Time
+	// XAttr is a change of an extended attribute, ContentType one of the type: "" is the type by the name.
+	XAttr       *XAttr
+	ContentType *string
 	// Unsaved: the file has content that is not stored yet, the attributes will travel with it; no request.
 	Unsaved bool
 }

@@ -44,7 +44,7 @@ func (t *Tree) uploadHeaders(ctx context.Context, path, bucket, key string) (s3c
 		return buildHeaders(&e, nil), nil
 	}
 	o.Bucket, o.Key = bucket, key
-	r := t.rememberLocked(bucket, key, &o)
+	r := t.askedLocked(bucket, key, &o)
 	if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.live() {
 		t.fillLocked(c, r)
 		c.foreign, c.known = r.foreign, true

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"fmt"
-	"net/netip"
 	"path"
 	"strings"
 	"unicode/utf8"
@@ -97,45 +96,6 @@ func checkName(name string) error {
 		return ErrName
 	}
 	return nil
-}
-
-// checkBucket holds a bucket's name to the service's rules.
-func checkBucket(name string) error {
-	if len(name) < 3 || len(name) > 63 {
-		return ErrName
-	}
-	for i := range len(name) {
-		c := name[i]
-		letter := c >= 'a' && c <= 'z' || c >= '0' && c <= '9'
-		inside := i > 0 && i < len(name)-1
-		if !letter && !(inside && (c == '-' || c == '.')) {
-			return ErrName
-		}
-		if c == '.' && (name[i-1] == '.' || name[i-1] == '-' || name[i+1] == '-') {
-			return ErrName
-		}
-	}
-	if a, err := netip.ParseAddr(name); err == nil && a.Is4() {
-		return ErrName
-	}
-	return nil
-}
-
-// checkNewBucket is checkBucket for a bucket to be made: names that begin with xn-- are for the service alone.
-func checkNewBucket(name string) error {
-	if strings.HasPrefix(name, "xn--") {
-		return ErrName
-	}
-	return checkBucket(name)
-}
-
-// bucketShown says whether a bucket of the account's list can be a directory. Parts of large objects lie in
-// NAME+segments, NAME_segments and .file-segments; those, as all names against the rules, cannot be opened.
-func bucketShown(name string) bool {
-	if strings.HasSuffix(name, "+segments") || strings.HasSuffix(name, "_segments") || name == ".file-segments" {
-		return false
-	}
-	return checkBucket(name) == nil
 }
 
 // split is a path's directory and last name. The root's are "" and "".

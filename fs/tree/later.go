@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -46,10 +47,14 @@ func (t *Tree) take(ctx context.Context, path string) (give func(), err error) {
 	}
 	tn := t.join(path)
 	select {
-	case <-tn.free:
-	case <-ctx.Done():
-		t.leave(path, tn)
-		return nil, ctx.Err()
+	case <-tn.free: // as a rule; Done costs something (fs.operation)
+	default:
+		select {
+		case <-tn.free:
+		case <-ctx.Done():
+			t.leave(path, tn)
+			return nil, ctx.Err()
+		}
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -138,11 +143,7 @@ func (t *Tree) putChangeLocked(e Entry, o *s3client.Object, body []byte) *change
 
 // setLater hands an entry's new attributes to Later. The caller has the path's turn. What is not in the store yet is put
 // again with its body, since nobody knows the ETag that a request could be pinned to.
-func (t *Tree) setLater(ctx context.Context, e Entry) (Entry, error) {
-	foreign, body, err := t.carried(ctx, e)
-	if err != nil {
-		return Entry{}, err
-	}
+func (t *Tree) setLater(ctx context.Context, e Entry, foreign *s3client.Headers, body []byte) (Entry, error) {
 	if e.IsDir() || body != nil {
 		return t.putLater(ctx, e, foreign, body)
 	}
@@ -192,14 +193,18 @@ func (t *Tree) carried(ctx context.Context, e Entry) (foreign *s3client.Headers,
 		return c.foreign, body, nil
 	}
 	r, ok := t.mu.versions.Get(e.Bucket + "/" + key)
+	d, known := t.mu.dirs.Peek(e.Path)
 	t.mu.Unlock()
 	switch {
 	case ok:
 		return r.foreign, nil, nil
-	case e.IsDir():
+	case e.IsDir() && known && d.marker == nil:
 		return nil, nil, nil
 	}
 	o, err := t.o.Store.Head(ctx, e.Bucket, key)
+	if e.IsDir() && errors.Is(err, s3client.NotFound) {
+		return nil, nil, nil // it has no marker, or one of another form
+	}
 	if err != nil || o.Headers == nil {
 		return nil, nil, err
 	}

@@ -23,7 +23,7 @@ func (t *Tree) Learn(bucket, key string, o s3client.Object) {
 		}
 		c.checked = t.o.Now()
 		if t.o.Full && !c.it.Full {
-			t.fillLocked(c, t.rememberLocked(bucket, key, &o))
+			t.fillLocked(c, t.askedLocked(bucket, key, &o))
 		}
 		return
 	}
@@ -35,7 +35,7 @@ func (t *Tree) Learn(bucket, key string, o s3client.Object) {
 		if !t.o.Full || e.Full {
 			return e, true
 		}
-		t.rememberLocked(bucket, key, &o)
+		t.askedLocked(bucket, key, &o)
 		full := t.fileEntryLocked(path, &o)
 		full.Full = true
 		return full, true

@@ -28,16 +28,17 @@ import (
 // heldMax is how many entries may be held back before the store is asked what they wait for.
 const heldMax = 2000
 
-// page is a page of a listing and when it was asked for.
+// page is a page of a listing, when it was asked for and when it came.
 type page struct {
 	s3client.ListPage
-	asked time.Time
+	asked, came time.Time
 }
 
 // candidate is a name that a listing showed.
 type candidate struct {
 	name string
 	shown
+	asked, came time.Time // as its page
 }
 
 // lister streams one directory.
@@ -46,6 +47,9 @@ type lister struct {
 	path        string
 	bucket      string
 	prefix      string // of all keys in it
+	from        string // the key behind which it begins, "" for the directory's first
+	after       string // a name: those up to it are not wanted
+	part        bool   // the names up to after are not looked at
 	held        []candidate
 	ours        []string        // names the overlay has something to say of, sorted, not yet passed
 	ruledOut    map[string]bool // possible later directories that have been asked for
@@ -60,10 +64,15 @@ type lister struct {
 
 // List streams a directory's entries in the order of their names: what the store lists, corrected by the changes made
 // here. Attributes are as far as known, no HEAD is made. An error ends it. A directory that was listed to its end less
-// than the TTL ago costs no request.
+// than the TTL ago costs no request. Of what comes or goes meanwhile it may show either; all else it shows once.
 func (t *Tree) List(ctx context.Context, path string) iter.Seq2[Entry, error] {
+	return t.ListAfter(ctx, path, "")
+}
+
+// ListAfter is List of the names behind one, which need not be there. It begins with the page that they are on.
+func (t *Tree) ListAfter(ctx context.Context, path, name string) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		if err := t.list(ctx, path, yield); err != nil {
+		if err := t.list(ctx, path, name, yield); err != nil {
 			yield(Entry{}, fmt.Errorf("list %s: %w", path, err))
 		}
 	}
@@ -72,7 +81,7 @@ func (t *Tree) List(ctx context.Context, path string) iter.Seq2[Entry, error] {
 // errStopped says that the consumer wants no more.
 var errStopped = errors.New("stopped")
 
-func (t *Tree) list(ctx context.Context, path string, yield func(Entry, error) bool) error {
+func (t *Tree) list(ctx context.Context, path, after string, yield func(Entry, error) bool) error {
 	if _, _, err := t.space.locate(path); err != nil {
 		return err
 	}
@@ -83,27 +92,31 @@ func (t *Tree) list(ctx context.Context, path string, yield func(Entry, error) b
 	case state == Found && !e.IsDir():
 		return ErrNotDir
 	}
-	if all, ok := t.listed(path); ok {
-		for _, n := range all {
-			if !yield(n.Entry, nil) {
-				return nil
-			}
-		}
+	began := t.o.Now()
+	t.walkedTo(path)
+	after, all := t.yieldListed(path, after, time.Time{}, yield)
+	if all {
 		return nil
 	}
 	if path == "" && t.space.account() {
-		return t.listBuckets(ctx, yield)
+		return t.listBuckets(ctx, after, yield)
 	}
 	if t.removedHere(path) {
 		if _, err := t.Lookup(ctx, path); err != nil {
 			return err
 		}
 	}
-	l := t.newLister(path)
-	l.known = t.wasListed(path)
+	l := t.walk(ctx, path, after, began)
+	if after, all = t.yieldListed(path, after, began, yield); all {
+		return nil
+	}
+	if l == nil {
+		l = t.newLister(path, after)
+	}
+	l.after, l.known = after, t.wasListed(path)
 	err := l.run(ctx, func(e Entry) bool { return yield(e, nil) })
 	if (errors.Is(err, errLate) || silent(err)) && l.known {
-		err = t.listStale(path, l.passed, err, yield)
+		err = t.listStale(path, max(l.passed, after), err, yield)
 	}
 	if errors.Is(err, errStopped) {
 		return nil
@@ -114,23 +127,48 @@ func (t *Tree) list(ctx context.Context, path string, yield func(Entry, error) b
 	return err
 }
 
+// listedAtOnce is how many names are taken out of the cache at a time.
+const listedAtOnce = 256
+
+// yieldListed yields what is behind a name in a directory that was listed to its end within the TTL, or since. It gives
+// the last name that was yielded: all is false when the directory was forgotten meanwhile, or was not known.
+func (t *Tree) yieldListed(path, after string, since time.Time, yield func(Entry, error) bool) (last string, all bool) {
+	for ok := t.isListed(path, since); ok; {
+		next, complete := t.entries.After(path, after, listedAtOnce)
+		if !complete {
+			return after, false
+		}
+		for i := range next {
+			after = next[i].Name
+			if !yield(next[i].Entry, nil) {
+				return after, true
+			}
+		}
+		if len(next) < listedAtOnce {
+			return after, true
+		}
+	}
+	return after, false
+}
+
 // listStale yields what was in a directory when it was last listed to its end, behind a name; cause is why.
 func (t *Tree) listStale(path, after string, cause error, yield func(Entry, error) bool) error {
-	all, ok := t.entries.All(path)
-	if !ok { // forgotten since
-		return cause
-	}
-	for _, n := range all {
-		if n.Name <= after {
-			continue
+	for {
+		next, ok := t.entries.After(path, after, listedAtOnce)
+		if !ok { // forgotten since
+			return cause
 		}
-		e := n.Entry
-		e.Seen, e.Stale = n.Seen, !t.fresh(n.Seen)
-		if !yield(e, nil) {
+		for _, n := range next {
+			e := n.Entry
+			after, e.Seen, e.Stale = n.Name, n.Seen, !t.fresh(n.Seen)
+			if !yield(e, nil) {
+				return nil
+			}
+		}
+		if len(next) < listedAtOnce {
 			return nil
 		}
 	}
-	return nil
 }
 
 // wasListed says whether a directory has ever been listed to its end and is still known so.
@@ -139,12 +177,18 @@ func (t *Tree) wasListed(path string) bool {
 	return ok
 }
 
-// listed is a directory that was listed to its end within the TTL.
-func (t *Tree) listed(path string) ([]cache.Named[Entry], bool) {
+// isListed says whether a directory was listed to its end within the TTL, or by a listing that began since (zero: no
+// other).
+func (t *Tree) isListed(path string, since time.Time) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	seen, ok := t.entries.Complete(path)
-	if !ok || !t.fresh(seen) && !t.newHereLocked(path) {
+	return ok && (t.fresh(seen) || t.newHereLocked(path) || !since.IsZero() && !seen.Before(since))
+}
+
+// listed is a directory that was listed to its end within the TTL.
+func (t *Tree) listed(path string) ([]cache.Named[Entry], bool) {
+	if !t.isListed(path, time.Time{}) {
 		return nil, false
 	}
 	return t.entries.All(path)
@@ -157,13 +201,23 @@ func (t *Tree) removedHere(path string) bool {
 	return c != nil && c.kind == gone
 }
 
-func (t *Tree) newLister(path string) *lister {
-	bucket, key, _ := t.space.locate(path)
+// newLister is a listing of a directory, of what is behind a name ("": all).
+func (t *Tree) newLister(path, after string) *lister {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.overlay.sweep(t.o.Now()) // here: what it forgets would make the listing void
+	l := t.listerLocked(path, t.entries.Begin(path))
+	if after != "" {
+		l.part, l.from, l.after, l.passed = true, l.prefix+after, after, after
+		l.ours = l.ours[sort.Search(len(l.ours), func(i int) bool { return l.ours[i] > after }):]
+	}
+	return l
+}
+
+func (t *Tree) listerLocked(path string, listing *cache.Listing[Entry]) *lister {
+	bucket, key, _ := t.space.locate(path)
 	return &lister{t: t, path: path, bucket: bucket, prefix: dirKey(key), ours: t.mu.overlay.names(path),
-		ruledOut: make(map[string]bool), listing: t.entries.Begin(path), most: max(t.o.MaxEntries/2, 1)}
+		listing: listing, most: max(t.o.MaxEntries/2, 1)}
 }
 
 // errLate says that the store has not answered in time, and that an older listing is to be used. The listing that goes on
@@ -179,7 +233,7 @@ func (l *lister) fetch(ctx context.Context, after string) (page, error) {
 		for i := range p.Objects { // here: the page is shared
 			p.Objects[i].Bucket = l.bucket
 		}
-		return page{p, asked}, err
+		return page{p, asked, l.t.o.Now()}, err
 	})
 	if stale && err == nil {
 		err = errLate
@@ -208,7 +262,7 @@ func (l *lister) ahead(ctx context.Context, after string) chan fetched {
 
 func (l *lister) run(ctx context.Context, yield func(Entry) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
-	after := ""
+	after, first := l.from, l.from == ""
 	next := l.ahead(ctx, after)
 	defer func() {
 		cancel()
@@ -221,12 +275,13 @@ func (l *lister) run(ctx context.Context, yield func(Entry) bool) error {
 			return got.err
 		}
 		p := got.page
-		l.take(p, after == "")
+		l.take(p, first)
+		first = false
 		if p.Next == "" {
 			break
 		}
 		if p.Next <= after {
-			return fmt.Errorf("the listing of %s%s does not go on behind %q", l.bucket, l.prefix, after)
+			return errNoProgress(l.bucket, l.prefix, after)
 		}
 		after = p.Next
 		next = l.ahead(ctx, after)
@@ -244,10 +299,17 @@ func (l *lister) run(ctx context.Context, yield func(Entry) bool) error {
 	return l.end()
 }
 
+func errNoProgress(bucket, prefix, after string) error {
+	return fmt.Errorf("the listing of %s/%s does not go on behind %q", bucket, prefix, after)
+}
+
 // end marks the directory complete, or finds that there is none.
 func (l *lister) end() error {
 	l.t.mu.Lock()
 	defer l.t.mu.Unlock()
+	if l.part {
+		return nil
+	}
 	if !l.any && !l.existsLocked() {
 		return ErrNotFound
 	}
@@ -302,10 +364,11 @@ func (l *lister) take(p page, first bool) {
 			marker = o
 			continue
 		}
-		l.hold(name, o.Key, shown{obj: o})
+		l.hold(candidate{name, shown{obj: o}, p.asked, p.came}, o.Key)
 	}
 	for _, prefix := range p.Prefixes {
-		l.hold(strings.TrimSuffix(strings.TrimPrefix(prefix, l.prefix), "/"), prefix, shown{prefix: true})
+		name := strings.TrimSuffix(strings.TrimPrefix(prefix, l.prefix), "/")
+		l.hold(candidate{name, shown{prefix: true}, p.asked, p.came}, prefix)
 	}
 	if first {
 		l.t.mu.Lock()
@@ -321,17 +384,17 @@ func sortCandidates(cs []candidate) {
 }
 
 // hold keeps a name until its turn. Keys that cannot be paths are counted.
-func (l *lister) hold(name, key string, s shown) {
+func (l *lister) hold(c candidate, key string) {
 	l.any = true
-	if checkName(name) != nil || len(key) > maxKey {
+	if checkName(c.name) != nil || len(key) > maxKey {
 		l.t.mu.Lock()
 		defer l.t.mu.Unlock()
 		l.t.dirLocked(l.path).odd = true
 		l.t.hideLocked(l.bucket, key, "name")
 		return
 	}
-	if l.passed == "" || name > l.passed {
-		l.held = append(l.held, candidate{name, s})
+	if l.passed == "" || c.name > l.passed {
+		l.held = append(l.held, c)
 	}
 }
 
@@ -368,9 +431,12 @@ func (l *lister) bound(ctx context.Context, last string) (string, error) {
 		if err != nil {
 			return "", err
 		}
+		if l.ruledOut == nil {
+			l.ruledOut = make(map[string]bool)
+		}
 		l.ruledOut[bound] = true
 		if len(p.Objects) > 0 {
-			l.held = slices.Insert(l.held, n, candidate{bound, shown{prefix: true}})
+			l.held = slices.Insert(l.held, n, candidate{bound, shown{prefix: true}, l.asked, l.t.o.Now()})
 			l.joinSame()
 		}
 	}
@@ -384,16 +450,16 @@ func (l *lister) flush(bound string, all bool, yield func(Entry) bool) bool {
 		held = sort.Search(held, func(i int) bool { return l.held[i].name >= bound })
 		ours = sort.SearchStrings(l.ours, bound)
 	}
-	for _, e := range l.merge(l.held[:held], l.ours[:ours]) {
+	for _, m := range l.merge(l.held[:held], l.ours[:ours]) {
+		_, name := split(m.Path)
 		if l.listing != nil {
 			if l.added++; l.added > l.most { // more than the cache shall hold of one directory
 				l.listing = nil
 			} else {
-				_, name := split(e.Path)
-				l.listing.Add(name, e)
+				l.listing.AddSeen(name, m.Entry, m.came)
 			}
 		}
-		if !yield(e) {
+		if name > l.after && !yield(m.Entry) {
 			return false
 		}
 	}
@@ -402,27 +468,34 @@ func (l *lister) flush(bound string, all bool, yield func(Entry) bool) bool {
 	return true
 }
 
+// merged is an entry, and when the store said so.
+type merged struct {
+	Entry
+	came time.Time
+}
+
 // merge is the entries of listed names and of names of the overlay, both sorted.
-func (l *lister) merge(listed []candidate, ours []string) []Entry {
+func (l *lister) merge(listed []candidate, ours []string) []merged {
 	l.t.mu.Lock()
 	defer l.t.mu.Unlock()
-	out := make([]Entry, 0, len(listed)+len(ours))
+	now := l.t.o.Now()
+	out := make([]merged, 0, len(listed)+len(ours))
 	for len(listed) > 0 || len(ours) > 0 {
 		var c candidate
 		if len(ours) == 0 || len(listed) > 0 && listed[0].name <= ours[0] {
 			c, listed = listed[0], listed[1:]
 		} else {
-			c.name = ours[0]
+			c = candidate{name: ours[0], asked: l.asked, came: now}
 		}
 		if len(ours) > 0 && ours[0] == c.name {
 			ours = ours[1:]
 		}
 		l.passed = c.name
 		path := join(l.path, c.name)
-		e, found, _ := l.t.mergeLocked(path, c.shown, l.asked)
+		e, found, _ := l.t.mergeLocked(path, c.shown, c.asked)
 		if found {
 			l.any = true
-			out = append(out, e)
+			out = append(out, merged{e, c.came})
 			if !c.prefix && e.IsDir() {
 				if _, doubtful := l.t.doubtfulLocked(path); doubtful != nil {
 					l.unsure = append(l.unsure, c.name)
@@ -431,40 +504,4 @@ func (l *lister) merge(listed []candidate, ours []string) []Entry {
 		}
 	}
 	return out
-}
-
-// readFirstPage lists the first page of a path's directory: a small directory is then known wholly, of a larger one
-// the names of the page, and of the path whether it is among them.
-func (t *Tree) readFirstPage(ctx context.Context, path string) error {
-	dir, name := split(path)
-	l := t.newLister(dir)
-	p, err := l.fetch(ctx, "")
-	if err != nil {
-		return err
-	}
-	l.take(p, true)
-	if p.Next == "" {
-		l.flush("", true, func(Entry) bool { return true })
-		if err := l.end(); err != nil && !errors.Is(err, ErrNotFound) {
-			return err
-		}
-		return nil
-	}
-	bound := laterBound(l.last(p), func(string) bool { return false })
-	n := sort.Search(len(l.held), func(i int) bool { return l.held[i].name >= bound })
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.dirLocked(dir).paged = t.o.Now()
-	for _, c := range l.held[:n] {
-		if e, found, sure := t.mergeLocked(join(dir, c.name), c.shown, l.asked); found && sure {
-			t.entries.Put(dir, c.name, e)
-		}
-	}
-	_, listed := slices.BinarySearchFunc(l.held, name, func(c candidate, name string) int { return strings.Compare(c.name, name) })
-	if !listed && name < bound {
-		if e, found, sure := t.mergeLocked(path, shown{}, l.asked); sure {
-			t.recordAskedLocked(path, e, found)
-		}
-	}
-	return nil
 }

@@ -176,7 +176,7 @@ func TestListStreams(t *testing.T) {
 		if late {
 			r.object("2024/x", "x")
 		}
-		l := r.tree.newLister("")
+		l := r.tree.newLister("", "")
 		count, most, dirs := 0, 0, 0
 		last := ""
 		err := l.run(r.ctx, func(e Entry) bool {

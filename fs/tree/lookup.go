@@ -9,14 +9,29 @@ import (
 	"pailfs/s3client"
 )
 
+// asking is what the store is asked for where a name is not known.
+type asking int
+
+const (
+	oneName asking = iota
+	onePage
+	allPages
+)
+
 const (
 	// askMax is how many keys a lookup asks for: the object itself comes first, "key/" after those that go on with one of
 	// the 15 characters below '/'.
 	askMax = 20
 	// maxRounds is how often a lookup asks about changes that listings contradict before it believes what it has.
 	maxRounds = 16
-	// bigFor is how long a directory that was more than one page is not listed for a lookup again.
+	// bigFor is how long a directory that was more than one page is not listed from its first name for a lookup again.
 	bigFor = time.Minute
+	// inOrder is how many unknown names of a large directory, each behind the one before, make a walk over its names.
+	inOrder = 2
+	// nextGap is how many names may lie between two that are asked for in order.
+	nextGap = 8
+	// namesPerPage is how many names a page of a listing has.
+	namesPerPage = 1000
 )
 
 // manner is how a path is looked up.
@@ -117,8 +132,8 @@ func (t *Tree) ask(ctx context.Context, path string) (Entry, error) {
 	if t.space.top(path) {
 		return t.askBucket(ctx, path)
 	}
-	if t.firstPageDue(path) {
-		if err := t.readFirstPage(ctx, path); err != nil {
+	if how, after := t.pageDue(path); how != oneName {
+		if err := t.readPages(ctx, path, how, after); err != nil {
 			return Entry{}, err
 		}
 		switch e, state := t.Known(path); state {
@@ -133,18 +148,6 @@ func (t *Tree) ask(ctx context.Context, path string) (Entry, error) {
 		return Entry{}, err
 	}
 	return t.settle(ctx, path, s, asked)
-}
-
-// firstPageDue says whether this is the second unknown name of its directory within the TTL: then its first page
-// costs no more than one name, and tells of all in a small directory.
-func (t *Tree) firstPageDue(path string) bool {
-	dir, _ := split(path)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	d := t.dirLocked(dir)
-	due := !d.asked.IsZero() && t.fresh(d.asked) && (d.paged.IsZero() || t.o.Now().Sub(d.paged) > bigFor)
-	d.asked = t.o.Now()
-	return due
 }
 
 // askOne lists what begins with the path's key: one request, a second one where too many names come before "key/".

@@ -146,3 +146,19 @@ func TestConcurrent(t *testing.T) {
 		r.lookup(p)
 	}
 }
+
+// A deletion is carried out and its answer lost: what this mount put under the name before does not stand against the
+// listings any more.
+func TestDeletionWithoutAnswer(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, TTL: time.Second})
+	r.store("f", "x")
+	r.fault.Add(s3fault.Rule{Call: "Delete", After: s3client.Temporary, Times: 1})
+	r.fails(r.tree.Unlink(r.ctx, "f"), s3client.Temporary)
+	r.missing("f")
+	r.list("", "")
+	r.store("g", "x") // not carried out, and the answer lost
+	r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Temporary, Times: 1})
+	r.fails(r.tree.Unlink(r.ctx, "g"), s3client.Temporary)
+	r.lookup("g")
+	r.list("", "g")
+}

@@ -26,29 +26,61 @@ func (t *Tree) SetAttr(ctx context.Context, path string, c Change) (Entry, error
 	if err != nil {
 		return Entry{}, err
 	}
-	if e, done := t.setUnsaved(path, c); done {
-		return e, nil
+	if t.space.top(path) {
+		return t.setTop(e, c)
 	}
-	changed, same := applyChange(e, c, t.o.Now())
-	switch {
-	case same:
-		return t.remembered(changed), nil
-	case t.space.top(path):
-		if changed.Mode == e.Mode && changed.UID == e.UID && changed.GID == e.GID {
-			return e, nil
-		}
-		err = ErrNotPermitted
-	case t.o.Later != nil:
-		changed, err = t.setLater(ctx, changed)
-	case e.IsDir():
-		changed, err = t.putMarker(ctx, changed, t.foreignOf(e.Bucket, dirKey(e.Key)))
-	default:
-		changed, err = t.copyOnto(ctx, changed)
-	}
-	if err != nil {
+	if e, err = t.setCompleted(ctx, e, c); err != nil {
 		return Entry{}, fmt.Errorf("set attributes of %s: %w", path, err)
 	}
-	return changed, nil
+	return e, nil
+}
+
+// setTop is SetAttr of a bucket, or of the root.
+func (t *Tree) setTop(e Entry, c Change) (Entry, error) {
+	changed, same := applyChange(e, c, t.o.Now())
+	switch {
+	case c.setsHeaders(), changed.Mode != e.Mode, changed.UID != e.UID, changed.GID != e.GID:
+		return Entry{}, fmt.Errorf("set attributes of %s: it has no object: %w", e.Path, ErrNotPermitted)
+	case same:
+		return t.remembered(changed), nil
+	}
+	return e, nil
+}
+
+// setCompleted is SetAttr of an entry whose attributes are known. The caller has the path's turn.
+func (t *Tree) setCompleted(ctx context.Context, e Entry, c Change) (Entry, error) {
+	if c.setsHeaders() { // of what is pinned they may not be known yet
+		if _, err := t.foreign(ctx, e); err != nil {
+			return Entry{}, err
+		}
+	}
+	if e, done, err := t.setUnsaved(e.Path, c); done || err != nil {
+		return e, err
+	}
+	changed, same := applyChange(e, c, t.o.Now())
+	if same && !c.setsHeaders() {
+		return t.remembered(changed), nil
+	}
+	foreign, body, err := t.carried(ctx, e)
+	if err != nil {
+		return Entry{}, err
+	}
+	foreign, sameHeaders, err := c.headers(&e, foreign, t.o.Store.Profile())
+	switch {
+	case err != nil:
+		return Entry{}, err
+	case same && sameHeaders:
+		return t.remembered(changed), nil
+	case same:
+		changed.Ctime = t.o.Now()
+	}
+	switch {
+	case t.o.Later != nil:
+		return t.setLater(ctx, changed, foreign, body)
+	case e.IsDir():
+		return t.putMarker(ctx, changed, foreign)
+	}
+	return t.copyOnto(ctx, changed, foreign)
 }
 
 // applyChange is the entry with a change; same says that it is worth no request.
@@ -94,21 +126,29 @@ func (t *Tree) remembered(e Entry) Entry {
 }
 
 // setUnsaved changes what is pinned in memory, or pins what has unsaved content.
-func (t *Tree) setUnsaved(path string, c Change) (Entry, bool) {
+func (t *Tree) setUnsaved(path string, c Change) (_ Entry, done bool, _ error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	o := t.mu.overlay.get(path, t.o.Now())
 	if (o == nil || !o.local()) && !c.Unsaved {
-		return Entry{}, false
+		return Entry{}, false, nil
 	}
 	p, ok := t.pinLocked(path)
 	if !ok {
-		return Entry{}, false
+		return Entry{}, false, nil
 	}
+	foreign, same, err := c.headers(&p.it, p.foreign, t.o.Store.Profile())
+	if err != nil {
+		return Entry{}, false, err
+	}
+	p.foreign = foreign
 	p.it, _ = applyChange(p.it, c, t.o.Now())
+	if !same {
+		p.it.Ctime = t.o.Now()
+	}
 	p.timesSet = p.timesSet || c.Mtime != nil
 	t.showLocked(p)
-	return p.it, true
+	return p.it, true, nil
 }
 
 // pinLocked is the pinned change of a path that has local changes: the one there, or a new one from what is known.
@@ -144,8 +184,8 @@ func (t *Tree) showLocked(c *change) {
 }
 
 // copyOnto stores an entry's new attributes by copying its object onto itself.
-func (t *Tree) copyOnto(ctx context.Context, e Entry) (Entry, error) {
-	h := buildHeaders(&e, t.foreignOf(e.Bucket, e.Key))
+func (t *Tree) copyOnto(ctx context.Context, e Entry, foreign *s3client.Headers) (Entry, error) {
+	h := buildHeaders(&e, foreign)
 	copies := t.o.Copy
 	size := e.Size
 	if e.Mode&typeMask == typeLink {
@@ -175,16 +215,6 @@ func (t *Tree) storedSize(e Entry) int64 {
 		return r.ver.size
 	}
 	return e.Size
-}
-
-// foreignOf are the remembered headers of a key that are not attributes.
-func (t *Tree) foreignOf(bucket, key string) *s3client.Headers {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if r, ok := t.mu.versions.Get(bucket + "/" + key); ok {
-		return r.foreign
-	}
-	return nil
 }
 
 // Written tells that a file's content was changed here: its times follow, and its entry stays as it is here until the
@@ -240,7 +270,7 @@ func (t *Tree) Stored(bucket, key string, o s3client.Object) {
 	if o.Headers != nil && o.Headers.Meta[metaMtime] == "" && (c == nil || !c.timesSet) && !o.Modified.IsZero() {
 		e.Mtime, e.Ctime, e.Atime = o.Modified, o.Modified, time.Time{} // streamed: the store's time counts
 	}
-	dirty := c != nil && c.local() && o.Headers != nil && !sameAttributes(&e, o.Headers)
+	dirty := c != nil && c.local() && o.Headers != nil && !(sameAttributes(&e, o.Headers) && (!c.known || sameForeign(&e, c.foreign, o.Headers)))
 	foreign, known := (*s3client.Headers)(nil), false
 	if c != nil {
 		foreign, known = c.foreign, c.known

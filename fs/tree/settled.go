@@ -80,6 +80,7 @@ func (t *Tree) storedAsLocked(c *change, o *s3client.Object) {
 		now := *r // others read it without the lock
 		now.ver = c.ver
 		t.mu.versions.Add(key, &now)
+		t.keepLocked(key, &now)
 	}
 	if d, ok := t.mu.dirs.Peek(c.it.Path); ok && c.it.IsDir() && d.marker != nil {
 		v := c.ver

@@ -20,12 +20,15 @@ type Tree struct {
 	entries *cache.Entries[Entry] // by directory's path; what listings, HEADs and changes made here said
 	born    time.Time             // the times of directories that have none
 
-	asks  flights[Entry]   // by path: lookups
-	pages flights[page]    // by bucket, prefix and position: pages of listings
-	heads flights[Entry]   // by path: attributes
-	roots flights[buckets] // the account's buckets
+	asks  flights[Entry]    // by path: lookups
+	pages flights[page]     // by bucket, prefix and position: pages of listings
+	heads flights[Entry]    // by path: attributes
+	roots flights[buckets]  // the account's buckets
+	steps flights[struct{}] // by bucket, prefix and position: pages of walks
 
 	absence *absence
+
+	renamings renamings // of directories
 
 	mu struct {
 		sync.Mutex
@@ -34,8 +37,10 @@ type Tree struct {
 		versions *simplelru.LRU[string, *remembered]
 		dirs     *simplelru.LRU[string, *directory] // by path
 		moving   map[string]string                  // from new path to old: content is committing it under its new name
+		walks    *simplelru.LRU[string, *walk]      // by the path of their root
 		turns    map[string]*turn                   // by path: changes on their way to Later
 		hidden   map[string]Hidden                  // by bucket/key
+		acls     map[string]string                  // by bucket: those set here
 	}
 }
 
@@ -44,13 +49,14 @@ type remembered struct {
 	ver     version
 	attr    attributes
 	foreign *s3client.Headers
+	class   string // the storage class, "" when none was named
+	// headers are the object's, with its attributes, until the archive has them.
+	headers *s3client.Headers
 }
 
 // directory is what is known of a directory besides its entry.
 type directory struct {
-	asked time.Time // when a single name of it was last looked up in the store
-	// paged is when its first page was listed and turned out not to be all: single lookups are cheaper for it.
-	paged time.Time
+	asked asked // for single names
 	// checked is when marker was found out: the object "dir/", nil when there is none.
 	checked time.Time
 	marker  *version
@@ -58,6 +64,11 @@ type directory struct {
 	slashless bool
 	// odd: a listing showed keys in it that no path reaches.
 	odd bool
+	// child is the name below which a directory was listed last, and last the one before; ascending is how many of its
+	// own directories were listed on end, each behind the one before.
+	child, last string
+	ascending   int
+	noWalk      time.Time // when walks turned out not to be worth their pages
 	// names is about how many names a complete listing had, with the changes made here since.
 	names int
 }
@@ -108,9 +119,12 @@ func New(o Options) *Tree {
 	t.mu.overlay = newOverlay(o.MaxEntries, func(p string) { t.entries.ForgetName(split(p)) })
 	t.mu.versions = newLRU[*remembered](o.MaxEntries)
 	t.mu.dirs = newLRU[*directory](o.MaxEntries)
+	t.mu.walks = newLRU[*walk](mostWalks)
 	t.mu.moving = make(map[string]string)
 	t.mu.turns = make(map[string]*turn)
 	t.mu.hidden = make(map[string]Hidden)
+	t.mu.acls = make(map[string]string)
+	t.loadArchive()
 	return t
 }
 
@@ -127,6 +141,7 @@ func (t *Tree) Close() {
 	t.asks.close()
 	t.heads.close()
 	t.pages.close()
+	t.steps.close()
 	t.roots.close()
 }
 
@@ -202,10 +217,14 @@ func (t *Tree) forgetTreeLocked(path string) {
 	}
 }
 
-// forget makes one name unknown: a change of it failed with an unknown outcome.
+// forget makes one name unknown: a change of it failed with an unknown outcome. What was changed here before is not
+// certain any more either, and the store's HEAD is asked about it as soon as a listing does not show it.
 func (t *Tree) forget(path string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
+		c.checked, c.trusted = time.Time{}, time.Time{}
+	}
 	t.entries.ForgetName(split(path))
 	t.mu.dirs.Remove(path)
 }
@@ -233,12 +252,34 @@ func (t *Tree) storeErr(what, path string, err error) error {
 	return fmt.Errorf("%s %s: %w", what, path, err)
 }
 
-// rememberLocked keeps an object's attributes for as long as the version stays. o.Headers may not be nil.
+// rememberLocked keeps the attributes of an object that was stored here for as long as the version stays. o.Headers may not
+// be nil.
 func (t *Tree) rememberLocked(bucket, key string, o *s3client.Object) *remembered {
-	foreign := foreignHeaders(*o.Headers)
-	r := &remembered{ver: versionOf(o), attr: readAttributes(key, o.Headers), foreign: &foreign}
+	r := newRemembered(key, versionOf(o), o.StorageClass, o.Headers)
+	r.headers = o.Headers
+	t.mu.versions.Add(bucket+"/"+key, r)
+	t.keepLocked(bucket+"/"+key, r)
+	return r
+}
+
+// youngFor is how long an object may still get other attributes without getting another time: stores have whole seconds.
+const youngFor = 2 * time.Second
+
+// askedLocked is rememberLocked of an object that the store was asked about. What was young then is not kept for the next
+// mount.
+func (t *Tree) askedLocked(bucket, key string, o *s3client.Object) *remembered {
+	if !o.Modified.IsZero() && t.o.Now().Sub(o.Modified) >= youngFor {
+		return t.rememberLocked(bucket, key, o)
+	}
+	r := newRemembered(key, versionOf(o), o.StorageClass, o.Headers)
 	t.mu.versions.Add(bucket+"/"+key, r)
 	return r
+}
+
+// newRemembered is what headers say of a version. Of key only counts whether it ends in a slash.
+func newRemembered(key string, v version, class string, h *s3client.Headers) *remembered {
+	foreign := foreignHeaders(*h)
+	return &remembered{ver: v, attr: readAttributes(key, h), foreign: &foreign, class: class}
 }
 
 // recallLocked is what is remembered of a version, nil when nothing is.
@@ -249,6 +290,7 @@ func (t *Tree) recallLocked(bucket, key string, v version) *remembered {
 	}
 	if r.ver.modified.IsZero() { // sent from here, and the answer had no time: the first listing names it
 		r.ver.modified = v.modified
+		t.keepLocked(bucket+"/"+key, r)
 	}
 	// A change of attributes alone gives the same ETag with a later time.
 	if !v.modified.IsZero() && !sameTime(r.ver.modified, v.modified) {

@@ -92,7 +92,7 @@ func (t *Tree) verifyObject(ctx context.Context, bucket, key string, c *change) 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if o.Headers != nil {
-		t.rememberLocked(bucket, key, &o)
+		t.askedLocked(bucket, key, &o)
 	}
 	return c.kind == put && (c.it.IsDir() || o.ETag == c.ver.etag), &o, nil
 }

@@ -2,6 +2,7 @@ package s3client
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"sort"
@@ -152,18 +153,24 @@ func parseACL(doc []byte) (ACL, error) {
 
 // SetBucketACL sets a canned ACL.
 func (c *Client) SetBucketACL(ctx context.Context, bucket, canned string) error {
-	o := op{name: "PUT Bucket ACL", bucket: bucket, write: true}
+	// Swift without ACLs of its own says 500 to public-read-write, each time.
+	o := op{name: "PUT Bucket ACL", bucket: bucket, write: true, once: canned == ACLPublicReadWrite}
 	switch canned {
-	case "private", "public-read", "public-read-write", "authenticated-read":
+	case ACLPrivate, ACLPublicRead, ACLPublicReadWrite, ACLAuthenticatedRead:
 	default:
 		return failed(o, Invalid, "InvalidArgument",
 			"unknown ACL %q: one of private, public-read, public-read-write, authenticated-read", canned)
 	}
-	return c.do(ctx, o, func(ctx context.Context, a *attempt) error {
+	err := c.do(ctx, o, func(ctx context.Context, a *attempt) error {
 		_, err := c.signed(ctx, a, signedRequest{method: http.MethodPut, bucket: bucket, query: url.Values{"acl": {""}},
 			header: http.Header{"X-Amz-Acl": {canned}}}, "")
 		return err
 	})
+	var e *Error
+	if o.once && errors.As(err, &e) && e.Status == http.StatusInternalServerError {
+		e.Kind = Unsupported
+	}
+	return err
 }
 
 // parseTime reads a listing's time; zero when it is none.

@@ -63,6 +63,7 @@ var codeKinds = map[string]Kind{
 	"MalformedXML": Invalid, "MetadataTooLarge": Invalid, "MissingSecurityHeader": Invalid, "TooManyBuckets": Invalid,
 
 	"NotImplemented": Unsupported, "MethodNotAllowed": Unsupported, "APINotSupported": Unsupported,
+	"AccessControlListNotSupported": Unsupported,
 }
 
 // kindOf is the kind of an answer that is an error. It is total: what is not known is Unknown, and only a 404 or 410, or

@@ -1,6 +1,7 @@
 package s3client
 
 import (
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -25,24 +26,40 @@ func (c *Client) fields(o op, h Headers) (map[string]string, error) {
 		}
 		f[name] = value
 	}
-	total := 0
 	for name, value := range h.Meta {
 		switch {
 		case !token(name):
 			return nil, failed(o, Invalid, "InvalidMetadata", "metadata name %q cannot be a header", name)
 		case !printable(value):
 			return nil, failed(o, Invalid, "InvalidMetadata", "the value of metadata %q is not printable ASCII", name)
-		case len(value) > c.profile.MaxMetaValue:
-			return nil, failed(o, Invalid, "MetadataTooLarge", "metadata %q has %d bytes, the store takes %d", name,
-				len(value), c.profile.MaxMetaValue)
 		}
-		total += len(name) + len(value)
 		f[metaPrefix+name] = value
 	}
-	if total > c.profile.MaxMeta {
-		return nil, failed(o, Invalid, "MetadataTooLarge", "metadata of %d bytes, the store takes %d", total, c.profile.MaxMeta)
+	if err := c.profile.Fits(h); err != nil {
+		return nil, failed(o, Invalid, "MetadataTooLarge", "%v", err)
 	}
 	return f, nil
+}
+
+// Fits says whether the store takes user metadata of that size; the error names the limit.
+func (p *Profile) Fits(h Headers) error {
+	total := 0
+	for name, value := range h.Meta {
+		switch {
+		case len(value) > p.MaxMetaValue:
+			return fmt.Errorf("metadata %q has %d bytes, the store takes %d", name, len(value), p.MaxMetaValue)
+		case p.MaxMetaName > 0 && len(name) > p.MaxMetaName:
+			return fmt.Errorf("a metadata name of %d bytes, the store takes %d", len(name), p.MaxMetaName)
+		}
+		total += len(name) + len(value)
+	}
+	switch {
+	case total > p.MaxMeta:
+		return fmt.Errorf("metadata of %d bytes, the store takes %d", total, p.MaxMeta)
+	case p.MaxMetaItems > 0 && len(h.Meta) > p.MaxMetaItems:
+		return fmt.Errorf("%d metadata, the store takes %d", len(h.Meta), p.MaxMetaItems)
+	}
+	return nil
 }
 
 // printable reports whether s is ASCII without control characters but the tab.

@@ -32,6 +32,13 @@ type Profile struct {
 	// MaxMetaValue and MaxMeta bound one value and all names and values of the user metadata in bytes.
 	MaxMetaValue int `json:"max_meta_value"`
 	MaxMeta      int `json:"max_meta"`
+	// MaxMetaName and MaxMetaItems bound a metadata name in bytes, and how many an object can have; 0: nothing does.
+	MaxMetaName  int `json:"max_meta_name,omitempty"`
+	MaxMetaItems int `json:"max_meta_items,omitempty"`
+	// MetaUnderscoreLost: "_" in a metadata name becomes "-" where it is sent with a multipart upload.
+	MetaUnderscoreLost bool `json:"meta_underscore_lost,omitempty"`
+	// ACLUnseen: GET Bucket ACL shows the owner's grant alone, whatever was set.
+	ACLUnseen bool `json:"acl_unseen,omitempty"`
 	// MissedHEADHarmful: the answer to a HEAD that fails is followed by bytes that do not belong there, so that the
 	// connection's next answer cannot be read. head.go keeps that from happening.
 	MissedHEADHarmful bool `json:"missed_head_harmful"`
@@ -97,13 +104,15 @@ func limitsOf(provider string) (Profile, bool) {
 		MaxDelete: 1000, MaxMetaValue: 2048, MaxMeta: 2048}
 	switch provider {
 	case "aws", "minio", "ceph":
-	case "nhn":
+	case "nhn", "swift":
 		p.MaxDelete, p.MaxMetaValue, p.MaxMeta, p.MissedHEADHarmful = 100, 256, 4096, true
-	case "swift":
-		p.MaxParts = 1000
-		p.MaxDelete, p.MaxMetaValue, p.MaxMeta, p.MissedHEADHarmful = 100, 256, 4096, true
+		p.MaxMetaName, p.MaxMetaItems, p.MetaUnderscoreLost, p.ACLUnseen = 128, 90, true, true
+		if provider == "swift" {
+			p.MaxParts = 1000
+		}
 	case "generic": // it may be a Swift: the narrower limits, and on guard
 		p.MaxParts, p.MaxDelete, p.MissedHEADHarmful = 1000, 100, true
+		p.MaxMetaName, p.MaxMetaItems, p.MetaUnderscoreLost = 128, 90, true
 	default:
 		return Profile{}, false
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"pailfs/cache"
 	"pailfs/fs/content"
 	"pailfs/fs/tree"
 	"pailfs/s3client"
@@ -222,6 +223,7 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	if c := n.child(name); c != nil {
 		c.leave()
 	}
+	n.face.inodes.removes(n.StableAttr().Ino, name)
 	n.removed(name)
 	n.face.freed(p)
 	// The file's record went after the deletion was sure to be carried out; it must be gone for good as well, or the file
@@ -293,6 +295,7 @@ func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
 	if c := n.child(name); c != nil {
 		c.leave()
 	}
+	n.face.inodes.removes(n.StableAttr().Ino, name)
 	return 0
 }
 
@@ -317,6 +320,9 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEm
 	if errno != 0 {
 		release()
 		return errno
+	}
+	if moved := n.child(name); moved != nil {
+		n.face.inodes.moves(moved.StableAttr().Ino, n.StableAttr().Ino, name, into.StableAttr().Ino, newName)
 	}
 	n.releaseMoved(name, release)
 	return 0
@@ -405,7 +411,7 @@ func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, no
 			over = &content.Base{Version: versionOf(*target), Seen: target.Seen}
 		}
 	}
-	if err := f.move(ctx, e, from, to, toID, noReplace, over); err != nil {
+	if err := f.move(ctx, e, from, to, toID, noReplace, over, detached); err != nil {
 		detached.Undo()
 		return f.fail("rename", from, err)
 	}
@@ -418,7 +424,8 @@ func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, no
 }
 
 // move renames a file: content one with unsaved bytes, tree a stored one.
-func (f *face) move(ctx context.Context, e tree.Entry, from, to string, toID content.ID, noReplace bool, over *content.Base) error {
+func (f *face) move(ctx context.Context, e tree.Entry, from, to string, toID content.ID, noReplace bool, over *content.Base,
+	replaced *content.Detaching) error {
 	obj, moved, err := f.files.Move(ctx, idOf(e), toID, over)
 	switch {
 	case err != nil:
@@ -428,9 +435,22 @@ func (f *face) move(ctx context.Context, e tree.Entry, from, to string, toID con
 	case moved == content.MovedPending:
 		f.tree.RenamedPending(from, to)
 	default:
+		if err := replaced.Replacing(f.versionNow(e)); err != nil {
+			return err
+		}
 		return f.tree.Rename(ctx, from, to, noReplace, f.moved)
 	}
 	return nil
+}
+
+// versionNow is the version that the store has of a clean file.
+func (f *face) versionNow(e tree.Entry) cache.Version {
+	if file, ok := f.files.Get(idOf(e)); ok {
+		if v := file.Stat().Version; v.ETag != "" {
+			return v
+		}
+	}
+	return versionOf(e)
 }
 
 // moved tells content that the store has an object under another key now.
@@ -443,4 +463,17 @@ func dirPrefix(key string) string {
 		return ""
 	}
 	return key + "/"
+}
+
+// CompleteRename ends the rename of a directory that an earlier run had begun. Both names are kept from changes meanwhile.
+func (s *Server) CompleteRename(ctx context.Context, token uint64, in tree.Intent) error {
+	f := s.face
+	if from, to, ok := f.tree.IntentPaths(in); ok {
+		release, err := f.names.own(ctx, from, to)
+		if err != nil {
+			return err
+		}
+		defer release()
+	}
+	return f.tree.CompleteRename(ctx, token, in, f.moved)
 }

@@ -22,11 +22,8 @@ var (
 	_ gofuse.FileFsyncdirer   = (*dirHandle)(nil)
 )
 
-// dirHandle is an open directory: a listing in name order that is read as far as the kernel asks.
-//
-// Offsets: 1 and 2 are "." and "..", and 2+i is behind the i-th name handed out. The names are kept, so that a seek to
-// an offset goes on behind the same name, whatever came or went in the directory meanwhile: no stable name is skipped
-// or repeated.
+// dirHandle is an open directory: a listing in name order that is read as far as the kernel asks. A seek goes on behind
+// the same name, whatever came or went in the directory meanwhile: no name that stays is skipped (places).
 type dirHandle struct {
 	node *node
 
@@ -36,15 +33,18 @@ type dirHandle struct {
 		cancel context.CancelFunc
 		next   func() (tree.Entry, error, bool)
 		stop   func()
-		names  []string   // handed out so far, in order
-		at     int        // offset of the next entry, less one
+		places places
+		begin  spot       // of the listing, when it has to begin
+		at     int        // entries handed out, "." and ".." too
 		entry  tree.Entry // the last one handed out, for Lookup
 	}
 }
 
 // OpendirHandle opens a directory; the store is asked at the first read.
 func (n *node) OpendirHandle(context.Context, uint32) (gofuse.FileHandle, uint32, syscall.Errno) {
-	return &dirHandle{node: n}, 0, 0
+	d := &dirHandle{node: n}
+	d.mu.places, d.mu.begin = newPlaces(), spot{exact: true}
+	return d, 0, 0
 }
 
 // Readdirent gives the next entry, nil at the end.
@@ -65,11 +65,10 @@ func (d *dirHandle) Readdirent(ctx context.Context) (*fuse.DirEntry, syscall.Err
 	}
 	name := path.Base(e.Path)
 	d.mu.entry = e
-	if i := d.mu.at - 2; i == len(d.mu.names) {
-		d.mu.names = append(d.mu.names, name)
-	}
 	d.mu.at++
-	return &fuse.DirEntry{Name: name, Mode: e.Mode & syscall.S_IFMT, Ino: d.inoOf(name), Off: uint64(d.mu.at)}, 0
+	off := d.mu.places.offset(d.mu.at-firstName, name)
+	d.mu.begin = spot{after: name, exact: true}
+	return &fuse.DirEntry{Name: name, Mode: e.Mode & syscall.S_IFMT, Ino: d.inoOf(name), Off: off}, 0
 }
 
 func (d *dirHandle) parentIno() uint64 {
@@ -79,12 +78,12 @@ func (d *dirHandle) parentIno() uint64 {
 	return d.node.StableAttr().Ino
 }
 
-// inoOf is the number of an inode the kernel knows; 0 lets the library say "unknown".
+// inoOf is the number that stat will say.
 func (d *dirHandle) inoOf(name string) uint64 {
 	if c := d.node.GetChild(name); c != nil {
 		return c.StableAttr().Ino
 	}
-	return 0
+	return d.node.face.inodes.of(d.node.StableAttr().Ino, name)
 }
 
 // nextLocked advances the listing, beginning it where needed.
@@ -110,7 +109,7 @@ func (d *dirHandle) nextLocked(ctx context.Context) (e tree.Entry, ok bool, errn
 	return e, ok, 0
 }
 
-// beginLocked starts the listing behind the names that were handed out before the handle's offset.
+// beginLocked starts the listing at the handle's offset.
 func (d *dirHandle) beginLocked() syscall.Errno {
 	dir, ok := d.node.path()
 	if !ok || d.node.isGone() {
@@ -120,29 +119,9 @@ func (d *dirHandle) beginLocked() syscall.Errno {
 		return 0
 	}
 	d.mu.ctx, d.mu.cancel = context.WithCancel(context.Background())
-	after := ""
-	if i := d.mu.at - 2; i > 0 && i <= len(d.mu.names) {
-		after = d.mu.names[i-1]
-	}
-	d.mu.next, d.mu.stop = iter.Pull2(behind(d.node.face.tree.List(d.mu.ctx, dir), after))
+	at := d.mu.begin
+	d.mu.next, d.mu.stop = iter.Pull2(at.from(d.node.face.tree.ListAfter(d.mu.ctx, dir, at.after)))
 	return 0
-}
-
-// behind skips the entries of a sorted listing up to and with a name.
-func behind(all iter.Seq2[tree.Entry, error], name string) iter.Seq2[tree.Entry, error] {
-	if name == "" {
-		return all
-	}
-	return func(yield func(tree.Entry, error) bool) {
-		for e, err := range all {
-			if err == nil && path.Base(e.Path) <= name {
-				continue
-			}
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
 }
 
 func (d *dirHandle) endLocked() {
@@ -158,14 +137,15 @@ func (d *dirHandle) endLocked() {
 func (d *dirHandle) Seekdir(_ context.Context, off uint64) syscall.Errno {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if off > uint64(len(d.mu.names))+2 {
+	begin, n, ok := d.mu.places.find(off)
+	if !ok {
 		return syscall.EINVAL
 	}
 	d.endLocked()
 	if off == 0 {
-		d.mu.names = nil
+		d.mu.places = newPlaces()
 	}
-	d.mu.at = int(off)
+	d.mu.begin, d.mu.at = begin, n+firstName
 	return 0
 }
 

@@ -48,6 +48,8 @@ var nameErrno = []struct {
 	{tree.ErrInvalid, syscall.EINVAL},
 	{tree.ErrNotPermitted, syscall.EPERM},
 	{tree.ErrCross, syscall.EXDEV},
+	{tree.ErrNoAttribute, syscall.ENODATA},
+	{tree.ErrNoSpace, syscall.ENOSPC},
 	{content.ErrConflict, syscall.ESTALE},
 }
 
@@ -88,7 +90,7 @@ func errnoOf(err error) syscall.Errno {
 func expected(errno syscall.Errno) bool {
 	switch errno {
 	case syscall.ENOENT, syscall.EEXIST, syscall.ENOTEMPTY, syscall.ENOTDIR, syscall.EISDIR, syscall.EINVAL,
-		syscall.ENAMETOOLONG, syscall.EINTR, syscall.EROFS, syscall.EPERM:
+		syscall.ENAMETOOLONG, syscall.EINTR, syscall.EROFS, syscall.EPERM, syscall.ENODATA, syscall.EXDEV:
 		return true
 	}
 	return false

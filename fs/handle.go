@@ -33,6 +33,7 @@ type handle struct {
 	reader *content.Handle // readahead state of this reader
 	writes bool            // opened for writing
 	backed bool            // the kernel reads by itself (passthrough.go)
+	ended  bool            // it writes no more; guarded by node.mu
 	marked atomic.Bool     // tree knows that this file has unsaved changes; cleared by each flush
 }
 
@@ -181,10 +182,11 @@ func (h *handle) store(ctx context.Context, do func(context.Context) error) sysc
 }
 
 // Release ends the handle, after the last close and the last mapping. Pages dirtied through a mapping after close come
-// here unsaved; nobody waits for an answer any more, so a failure is logged and the bytes stay with the File.
+// here unsaved; nobody waits for an answer any more, so a failure is logged and the bytes stay with the File. The kernel tells
+// of a handle's end late: what is unsaved may be what another one is writing, whose close is to come.
 func (h *handle) Release(ctx context.Context) syscall.Errno {
 	own := context.WithoutCancel(ctx)
-	if h.writes && h.file.Stat().Dirty {
+	if h.writes && h.node.lastWriter(h) && h.file.Stat().Dirty {
 		h.store(own, h.file.Flush)
 	}
 	h.close(own)

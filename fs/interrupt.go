@@ -22,15 +22,8 @@ const interruptPoll = 100 * time.Millisecond
 // request gives an operation its own context: it ends when the operation is over, after limit (0 means no limit: the
 // store's calls have deadlines of their own), or when a fatal signal waits for the calling thread.
 func (f *face) request(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	own := context.WithoutCancel(ctx)
-	var cancel context.CancelFunc
-	if limit > 0 {
-		own, cancel = context.WithTimeout(own, limit)
-	} else {
-		own, cancel = context.WithCancel(own)
-	}
-	stop := context.AfterFunc(ctx, func() { watchSignals(own, cancel, callerPID(ctx)) })
-	return own, func() { stop(); cancel() }
+	o := newOperation(ctx, limit)
+	return o, o.end
 }
 
 func callerPID(ctx context.Context) uint32 {

@@ -29,6 +29,9 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 		errno := n.face.fail("lookup", p, err)
 		if errno == syscall.ENOENT {
 			n.toldAbsent(name)
+			if c := n.child(name); c != nil && !c.isGone() {
+				n.face.inodes.removes(n.StableAttr().Ino, name)
+			}
 		}
 		return nil, errno
 	}
@@ -59,11 +62,13 @@ func (f *face) attributes(ctx context.Context, p string) (tree.Entry, error) {
 func (n *node) inode(ctx context.Context, name string, e tree.Entry, before *content.File, out *fuse.EntryOut) *gofuse.Inode {
 	c := n.child(name)
 	if c == nil || c.isGone() || c.StableAttr().Mode != e.Mode&syscall.S_IFMT || c.staleFor(e) || c.isSplit() {
-		if c != nil {
+		dir, numbers := n.StableAttr().Ino, n.face.inodes
+		if c != nil && !c.isGone() { // else whoever took the name away has said so
 			c.leave()
+			numbers.removes(dir, name)
 		}
 		c = &node{face: n.face}
-		n.NewInode(ctx, c, gofuse.StableAttr{Mode: e.Mode & syscall.S_IFMT})
+		n.NewInode(ctx, c, gofuse.StableAttr{Mode: e.Mode & syscall.S_IFMT, Ino: numbers.of(dir, name), Gen: numbers.gen.Add(1)})
 	}
 	c.know(e)
 	c.fill(e, c.fileSince(e, before), &out.Attr)

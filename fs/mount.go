@@ -55,6 +55,8 @@ type Options struct {
 	Source string
 	// ReadOnly refuses every change in the kernel.
 	ReadOnly bool
+	// XAttr shows extended attributes. Without it the kernel is told once that there are none, and stops asking.
+	XAttr bool
 	// AllowOther lets users other than the mounting one in; permissions are checked by the kernel always.
 	AllowOther bool
 	// MountOptions are generic ones: nosuid, nodev, noexec and their opposites.
@@ -215,7 +217,7 @@ func newRoot(o Options) *node {
 	if o.Ahead == nil {
 		o.Ahead = ahead.New(0)
 	}
-	root := &node{face: &face{tree: o.Tree, names: newNames(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
+	root := &node{face: &face{tree: o.Tree, names: newNames(), inodes: newInodes(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
 		ahead: o.Ahead, asks: newAsksAhead(o.Head), pass: &passthrough{whole: o.Whole, why: o.PassthroughOff},
 		outbox: o.Outbox, kept: o.Kept, behind: o.Behind, forget: o.Forget}}
 	root.face.root = root
@@ -230,7 +232,7 @@ func (f *face) library(options fuse.MountOptions, ttl time.Duration) *gofuse.Opt
 		NullPermissions: true, // mode 0 is a mode
 		NegativeTimeout: &absent,
 		EntryTimeout:    &f.ttl, // and no AttrTimeout: zero in an answer means zero (enough)
-		RootStableAttr:  &gofuse.StableAttr{Ino: 1, Mode: syscall.S_IFDIR},
+		RootStableAttr:  &gofuse.StableAttr{Ino: rootIno, Mode: syscall.S_IFDIR},
 		Logger:          options.Logger,
 	}
 }
@@ -259,8 +261,8 @@ func mountOptions(o Options) fuse.MountOptions {
 		DirectMountFlags:  flags,
 		MaxBackground:     maxBackground,
 		MaxWrite:          maxWrite,
-		DisableSplice:     true, // answers are vectors over cached blocks; a pipe would only be taken and dropped
-		DisableXAttrs:     true, // GNU ls -l would ask two a file; with ENOSYS the kernel stops asking
+		DisableSplice:     true,     // answers are vectors over cached blocks; a pipe would only be taken and dropped
+		DisableXAttrs:     !o.XAttr, // GNU ls -l asks two a file; with ENOSYS the kernel stops asking
 		ExtraCapabilities: extraCapabilities,
 		Debug:             o.Debug,
 		Logger:            libraryLog(o),

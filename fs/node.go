@@ -16,7 +16,7 @@ import (
 	"pailfs/fs/tree"
 )
 
-// What a node supports, at a glance. Extended attributes are off (mount.go); hard links are refused with EPERM.
+// What a node supports, at a glance. Extended attributes (xattr.go) are an option; hard links are refused with EPERM.
 var (
 	_ gofuse.NodeLookuper       = (*node)(nil)
 	_ gofuse.NodeGetattrer      = (*node)(nil)
@@ -46,6 +46,7 @@ type face struct {
 	forget  func(bucket, key string)
 	tree    *tree.Tree
 	names   *names
+	inodes  *inodes
 	files   *content.Files
 	ahead   *ahead.Dirs
 	asks    *asksAhead
@@ -67,6 +68,7 @@ type node struct {
 		last   tree.Entry // what was told to the kernel last; the truth of a node that is gone
 		gone   bool       // unlinked or replaced: no name any more
 		opens  int        // open handles
+		writes int        // of them, those for writing that nobody has released yet
 		backed int        // of them, those that the kernel reads by itself (passthrough.go)
 		closed time.Time  // when the last handle was released
 		split  bool       // who opens it to write needs an inode of his own

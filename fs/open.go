@@ -234,6 +234,9 @@ func (n *node) count(h *handle, st content.Stat, backing Backing) (fh gofuse.Fil
 	// the last close left behind.
 	keep = n.mu.opens > 0 && n.mu.file == h.file || !st.Dirty && n.mu.pages == st.Version
 	n.mu.opens++
+	if h.writes {
+		n.mu.writes++
+	}
 	n.mu.file = h.file
 	n.mu.pages = st.Version
 	return fh, keep, 0
@@ -252,6 +255,7 @@ func (n *node) detach(h *handle) {
 	st := file.Stat()
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.endWritingLocked(h)
 	n.mu.opens--
 	if h.backed {
 		n.mu.backed--
@@ -267,6 +271,21 @@ func (n *node) detach(h *handle) {
 		}
 	}
 	n.mu.file = nil
+}
+
+// lastWriter ends the writing of a handle and says whether no other has the node open for writing.
+func (n *node) lastWriter(h *handle) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.endWritingLocked(h)
+	return n.mu.writes == 0
+}
+
+func (n *node) endWritingLocked(h *handle) {
+	if h.writes && !h.ended {
+		h.ended = true
+		n.mu.writes--
+	}
 }
 
 // dropSetID takes setuid and setgid away from a file that is being written (write(2), HANDLE_KILLPRIV_V2). The caller

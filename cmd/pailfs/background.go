@@ -29,6 +29,9 @@ func (m *mounted) later() tree.Later {
 type laterChanges struct{ m *mounted }
 
 func (l laterChanges) Delete(ctx context.Context, bucket, key, etag string) (uint64, error) {
+	if at := l.m.uploader.MayLand(bucket, key); !at.IsZero() {
+		return l.m.outbox.DeleteAfter(ctx, bucket, key, at)
+	}
 	if l.m.files.Uncertain(content.ID{Bucket: bucket, Key: key}) {
 		etag = "" // an upload had no answer: which version is there is not known, but it is this mount's
 	}
@@ -95,15 +98,16 @@ func (m *mounted) settled(d outbox.Done) {
 
 // loadEarlier takes over what earlier runs left: files become unsaved ones, changes of names wait in the outbox again. It
 // makes no request. The multipart uploads that it gives are those nobody has ended.
-func (m *mounted) loadEarlier() []upload.Left {
+func (m *mounted) loadEarlier(ctx context.Context) []upload.Left {
 	if m.plan.ReadOnly {
 		m.sayEarlier()
 		return nil
 	}
+	m.renames.load()
 	left := m.uploads.earlier(m.log)
 	m.uploader.Adopt(left)
 	ops := m.earlierNames()
-	files, err := m.files.Load()
+	files, err := m.files.Load(ctx) // bounded: it asks for a file only that was being replaced
 	if err != nil {
 		m.log.Error("a part of the journal cannot be read", "err", err)
 	}
@@ -112,8 +116,11 @@ func (m *mounted) loadEarlier() []upload.Left {
 			ETag: f.Base.ETag, Size: f.Base.Size}, f.Headers)
 	}
 	for _, op := range ops {
-		if op.Kind == outbox.KindDelete { // a file made over it replaces what it was to delete
-			m.files.Replaces(content.ID{Bucket: op.Bucket, Key: op.Key}, op.ETag)
+		switch id := (content.ID{Bucket: op.Bucket, Key: op.Key}); op.Kind {
+		case outbox.KindDelete: // a file made over it replaces what it was to delete
+			m.files.Replaces(id, op.ETag)
+		case outbox.KindHeaders: // the store may have them already, as another version
+			m.files.Rewrites(id, op.ETag, op.Headers)
 		}
 	}
 	m.earlier = earlierOf(files, ops)
@@ -131,7 +138,7 @@ func (m *mounted) sayEarlier() {
 	if err != nil {
 		m.log.Error("a part of the journal cannot be read", "err", err)
 	}
-	if n := len(m.journal.Notes(outbox.NoteKind)); len(pendings)+n > 0 {
+	if n := len(m.journal.Notes(outbox.NoteKind)) + len(m.journal.Notes(renameKind)); len(pendings)+n > 0 {
 		m.log.Warn("an earlier run has kept data that a mount without read-only would store", "files", len(pendings), "names", n)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"pailfs/fs/content"
+	"pailfs/fs/outbox"
 	"pailfs/fs/tree"
 )
 
@@ -61,8 +62,8 @@ func (f flushing) run(ctx context.Context, report func(flushProgress)) (flushPro
 	switch {
 	case err == nil && len(result.Left) > 0:
 		err = errors.New(result.Left[0].Error)
-	case len(left) == 0 && !errors.Is(err, content.ErrConflict):
-		err = nil // what failed has a name that only begins like this one: changes are carried out by prefix
+	case len(left) == 0 && !errors.Is(err, content.ErrConflict) && !errors.Is(err, outbox.ErrGivenUp):
+		err = nil // what failed was stored by the next try, or taken away
 	}
 	return result, err
 }
@@ -121,11 +122,23 @@ func unstored(before, left []unsavedFile, all bool) []unsavedFile {
 	had := changesOf(before)
 	var list []unsavedFile
 	for _, f := range left {
-		if _, ok := had[changeOf{f.Path, f.Change}]; ok && (all || f.Error != "") {
+		was, ok := had[changeOf{f.Path, f.Change}]
+		if ok && f.Error == "" && f.Change != "" && f.Since.Equal(was.Since) && !all {
+			f.Error = waits(f.Change) // nothing has come since, and nobody has tried
+		}
+		if ok && (all || f.Error != "") {
 			list = append(list, f)
 		}
 	}
 	return list
+}
+
+// waits says why a change was not even tried.
+func waits(change string) string {
+	if change == changeRename {
+		return "it is being completed"
+	}
+	return "it waits for a file of this name"
 }
 
 // list puts what is left into a result, as far as one line of an answer should go.
@@ -171,6 +184,9 @@ func (r rooms) notFlushed(ctx context.Context, path string, result flushProgress
 	case left == 0 && errors.Is(err, content.ErrConflict):
 		return &failure{code: exitGeneral, message: "changed here and elsewhere: both versions are stored, this mount's under another name",
 			hint: "`pailfs status` lists conflicts"}
+	case left == 0 && errors.Is(err, outbox.ErrGivenUp):
+		first, _, _ := strings.Cut(err.Error(), "\n")
+		return &failure{code: exitGeneral, message: "changed here and elsewhere: " + first, hint: "what somebody else stored since is kept"}
 	case left == 0:
 		return r.failure("flush", path, err)
 	}

@@ -12,10 +12,11 @@ func (r rooms) pendingFiles() []unsavedFile { return unsavedFiles(r.files.Unsave
 
 // pendingNames are the changes of names that the store does not have yet.
 func (r rooms) pendingNames() []unsavedFile {
-	if r.outbox == nil {
-		return nil
+	list := r.renames.pending()
+	if r.outbox != nil {
+		list = append(list, namesOf(r.outbox.Pending(), r.earlier)...)
 	}
-	return namesOf(r.outbox.Pending(), r.earlier)
+	return list
 }
 
 // pendingBelow is what of both lies at a path (BUCKET/KEY) and below it.

@@ -25,6 +25,7 @@ type statusReport struct {
 	Unsaved     *unsavedReport     `json:"unsaved,omitempty"`
 	Pending     *pendingReport     `json:"pending,omitempty"`
 	Recovered   *recoveredReport   `json:"recovered,omitempty"`
+	Renames     []renameReport     `json:"renames,omitempty" doc:"directories that are being renamed: from, to (paths), stage (copy, delete or undo), since, found (objects listed so far), copied, deleted, earlier (begun by an earlier run)"`
 	Journal     *journalReport     `json:"journal,omitempty"`
 	Conflicts   *conflictsReport   `json:"conflicts,omitempty"`
 	Memory      *memoryReport      `json:"memory,omitempty"`
@@ -69,7 +70,7 @@ type pendingReport struct {
 	Names    int           `json:"names" doc:"changes of names that the store does not have yet: deleted, made, attributes"`
 	Oldest   *time.Time    `json:"oldest,omitempty" doc:"the oldest change among all of them"`
 	Failed   int           `json:"failed" doc:"those among them that could not be stored when it was tried"`
-	Failures []unsavedFile `json:"failures,omitempty" doc:"the first 100 of these: path (BUCKET/KEY), change (delete, put or headers; not there for a file's bytes), bytes, since, error, tries, next (when it is tried again)"`
+	Failures []unsavedFile `json:"failures,omitempty" doc:"the first 100 of these: path (BUCKET/KEY), change (delete, put, headers or rename; not there for a file's bytes), bytes, since, error, tries, next (when it is tried again)"`
 }
 
 type recoveredReport struct {
@@ -78,6 +79,17 @@ type recoveredReport struct {
 	Names   int   `json:"names" doc:"changes of names that an earlier run had left"`
 	Stored  int   `json:"stored" doc:"those of both that are stored now, or are done with"`
 	Waiting int   `json:"waiting" doc:"those of both that still wait"`
+}
+
+type renameReport struct {
+	From    string    `json:"from"`
+	To      string    `json:"to"`
+	Stage   string    `json:"stage"`
+	Since   time.Time `json:"since"`
+	Found   int64     `json:"found"`
+	Copied  int64     `json:"copied"`
+	Deleted int64     `json:"deleted"`
+	Earlier bool      `json:"earlier,omitempty"`
 }
 
 type journalReport struct {

@@ -48,6 +48,10 @@ func (r rooms) Status() statusReport {
 	files, names := r.pendingFiles(), r.pendingNames()
 	s.Unsaved, s.Pending = unsavedOf(files), pendingOf(slices.Concat(files, names))
 	s.Recovered = r.earlier.report(slices.Concat(files, names))
+	for _, n := range r.mounted.names.Renamings() {
+		s.Renames = append(s.Renames, renameReport{From: n.From, To: n.To, Stage: n.Stage, Since: n.Since, Found: n.Found, Copied: n.Copied,
+			Deleted: n.Deleted, Earlier: n.Earlier})
+	}
 	s.Journal = r.journalReport()
 	s.Conflicts = r.conflicts()
 	b := r.blocks.Stats()

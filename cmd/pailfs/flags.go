@@ -17,6 +17,8 @@ type settings struct {
 	UID, GID             uint32
 	FileMode, DirMode    uint32
 	FullAttributes       bool
+	BucketPattern        []string
+	XAttr                bool
 
 	Memory       int64 // bytes of all caches and buffers
 	MetadataTTL  time.Duration
@@ -122,6 +124,13 @@ var options = []option{
 	{name: "attributes", group: groupAccess, value: "full|basic", def: "full",
 		help: "full: mode, owner, times and links as stored with each object; basic: what listings say, with no request for each file",
 		set:  parseAttributes},
+	{name: "xattr", group: groupAccess,
+		help: "extended attributes: user.* are the object's metadata, user.pailfs.* what pailfs knows of it; ls -l gets slower",
+		set:  boolean(func(s *settings) *bool { return &s.XAttr })},
+
+	{name: "bucket-pattern", group: groupAccess, value: "PATTERN[:PATTERN...]",
+		help: "without BUCKET: show the buckets whose names match (* and ?) and no others",
+		set:  parseBucketPattern},
 
 	{name: "memory", group: groupCache, value: "SIZE", def: "a quarter of the memory, at most 256MiB", dynamic: defaultMemory,
 		help: "memory for cached data and names, and for data on its way",

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pailfs/fs/content"
+	"pailfs/fs/outbox"
 )
 
 // runFlush runs `pailfs flush` against a fake mount; its place is the argument.
@@ -186,6 +187,8 @@ func TestWhatAFlushLeavesIsNamed(t *testing.T) {
 		{"new ones that fail", []unsavedFile{pendingFile("b/new", 70, "denied")}, nil, false, "", false},
 		{"out of time", all[1:], context.DeadlineExceeded, true, "b/b, b/a delete", true},
 		{"a conflict is stored", nil, fmt.Errorf("b/a: %w", content.ErrConflict), false, "", true},
+		{"a change that nobody tried", []unsavedFile{pendingName("b/a", "")}, nil, false, "b/a delete", true},
+		{"given up", nil, fmt.Errorf("delete b/a: %w", outbox.ErrGivenUp), false, "", true},
 		{"somebody else's failure", nil, errors.New("b/ab: denied"), false, "", false},
 		{"renamed meanwhile, and refused", []unsavedFile{pendingFile("b/new", 50, "denied")}, errors.New("b/new: denied"), false, "", true},
 	} {

@@ -26,8 +26,12 @@ func defaultStateDir() (string, error) {
 	return filepath.Join(home, ".local", "state", "pailfs"), nil
 }
 
-// defaultCacheDir is /var/cache/pailfs for root, $XDG_CACHE_HOME/pailfs or ~/.cache/pailfs for others.
+// defaultCacheDir is what systemd gives a unit with CacheDirectory=, else /var/cache/pailfs for root, $XDG_CACHE_HOME/pailfs or
+// ~/.cache/pailfs for others.
 func defaultCacheDir() (string, error) {
+	if d := os.Getenv("CACHE_DIRECTORY"); filepath.IsAbs(d) && !strings.Contains(d, ":") {
+		return d, nil
+	}
 	if os.Geteuid() == 0 {
 		return "/var/cache/pailfs", nil
 	}

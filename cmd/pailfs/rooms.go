@@ -7,7 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,10 +31,12 @@ type mounted struct {
 	client   *s3client.Client
 	journal  *journal.Journal
 	uploads  *uploadNotes
+	renames  *renameNotes
 	uploader *upload.Uploader
 	files    *content.Files
 	disk     *cache.Disk // nil: no disk cache
 	blocks   *cache.Blocks
+	archive  *cache.Archive // nil: what HEADs say is not kept for the next mount
 	names    *tree.Tree
 	outbox   *outbox.Outbox // nil: every change of a name is in the store when its call returns
 	server   *pfs.Server
@@ -63,16 +65,17 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 		return m, err
 	}
 	small := ahead.New(budgetOf(p.Memory).ahead)
-	if err := m.openRooms(small); err != nil {
+	if err := m.openRooms(ctx, small); err != nil {
 		return m, err
 	}
-	left := m.loadEarlier()
+	left := m.loadEarlier(ctx)
 	if err := m.mount(ctx, small); err != nil {
 		return m, err
 	}
 	if !p.ReadOnly {
 		m.files.Start(context.WithoutCancel(ctx))
 		m.abortLeft(context.WithoutCancel(ctx), left)
+		m.abortOrphans(context.WithoutCancel(ctx))
 	}
 	return m, nil
 }
@@ -90,7 +93,7 @@ func (m *mounted) mount(ctx context.Context, small *ahead.Dirs) (err error) {
 	}
 	m.server, err = pfs.Mount(ctx, pfs.Options{
 		Tree: m.names, Files: m.files, Mountpoint: p.mountpoint, Source: p.source(),
-		ReadOnly: p.ReadOnly, AllowOther: p.AllowOther, MountOptions: p.MountWords,
+		ReadOnly: p.ReadOnly, AllowOther: p.AllowOther, XAttr: p.XAttr, MountOptions: p.MountWords,
 		Ahead: small, Head: head, Whole: whole, PassthroughOff: off, Outbox: box, Behind: p.behind(), Forget: m.uploader.Forget, Kept: m.journal.Sync,
 		TTL: p.MetadataTTL, Timeout: p.Timeout, Log: m.log, Debug: p.LogLevel <= slog.LevelDebug,
 	})
@@ -99,7 +102,7 @@ func (m *mounted) mount(ctx context.Context, small *ahead.Dirs) (err error) {
 }
 
 // openRooms builds everything between the store and the face: client, cache, journal, upload, tree, content.
-func (m *mounted) openRooms(small *ahead.Dirs) error {
+func (m *mounted) openRooms(ctx context.Context, small *ahead.Dirs) error {
 	p, share := m.plan, budgetOf(m.plan.Memory)
 	client, err := s3client.Open(p.store)
 	if err != nil {
@@ -107,7 +110,7 @@ func (m *mounted) openRooms(small *ahead.Dirs) error {
 	}
 	m.client = client
 	m.closers = append(m.closers, func(context.Context) error { return client.Close() })
-	kept, err := journal.OpenWith(journal.Options{Dir: filepath.Join(p.StateDir, "mounts", escapeName(p.mountpoint)),
+	kept, err := openJournal(ctx, journal.Options{Dir: journalDir(p.StateDir, p.mountpoint),
 		MemoryBytes: share.spools, Log: m.log})
 	if err != nil {
 		return err
@@ -123,16 +126,19 @@ func (m *mounted) openRooms(small *ahead.Dirs) error {
 	if err != nil {
 		return err
 	}
-	m.uploads = newUploadNotes(kept)
+	m.uploads = newUploadNotes(kept, p.storeID())
+	m.renames = newRenameNotes(kept, m.log)
 	uploader := upload.New(upload.Options{Store: client, Limits: upload.LimitsOf(client.Profile(), p.PartSize), Verify: verify,
 		Register: m.uploads, Log: m.log})
 	m.uploader = uploader
 	m.closers = append(m.closers, uploader.Close)
+	m.openArchive()
 	m.names = tree.New(tree.Options{
-		Store: client, Bucket: p.bucket, Prefix: p.prefix,
+		Archive: m.archive,
+		Store:   client, Bucket: p.bucket, Prefix: p.prefix,
 		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.names,
 		UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
-		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames, Finish: m.finishName,
+		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames, Finish: m.finishName, Intents: m.renames, BucketPattern: p.BucketPattern,
 		Attributes: pfs.Attributes(small, func() *content.Files { return m.files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {
 			return client.Head(ctx, e.Bucket, e.Key)
 		}),
@@ -229,12 +235,17 @@ func namesTTL(ttl time.Duration) time.Duration {
 	return ttl
 }
 
-// recover stores what earlier runs kept.
+// recover stores what earlier runs kept, and completes the renames that they had begun.
 func (m *mounted) recover(ctx context.Context) (stored int, failed []error) {
 	if m.plan.ReadOnly {
 		return 0, nil
 	}
-	return m.files.Recover(ctx)
+	var renames []error
+	var renaming sync.WaitGroup
+	renaming.Go(func() { renames = m.renames.complete(ctx, m.server.CompleteRename) })
+	stored, failed = m.files.Recover(ctx)
+	renaming.Wait()
+	return stored, append(failed, renames...)
 }
 
 // closeRooms closes in reverse what was opened.

@@ -75,6 +75,8 @@ func (f unsavedFile) what() string {
 		return shown(f.Path) + " (deleted here)"
 	case changeHeaders:
 		return shown(f.Path) + " (attributes)"
+	case changeRename:
+		return shown(f.Path) + " (renamed here)"
 	}
 	return shown(f.Path) + " (made here)"
 }
@@ -84,6 +86,7 @@ const (
 	changeDelete  = "delete"
 	changePut     = "put"
 	changeHeaders = "headers"
+	changeRename  = "rename" // of a directory, by an earlier run
 )
 
 // errServed: another process serves the mount point.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -245,6 +246,10 @@ func (s *service) end(m *mounted, res result) error {
 	defer cancel()
 	if err := m.closeRooms(closing); err != nil {
 		s.log.Error("closing", "err", err)
+		if res.Code == exitUnsaved { // what is left may not be kept either
+			first, _, _ := strings.Cut(err.Error(), "\n")
+			res.Message += "; closing: " + first
+		}
 	}
 	if s.show != nil {
 		s.show.clear()

@@ -30,7 +30,9 @@ func fullReport() statusReport {
 		Pending: pendingOf([]unsavedFile{{Path: "b/한글 b", Bytes: 1, Since: *ago(time.Hour)},
 			{Path: "b/dir/", Change: changePut, Since: *ago(2 * time.Hour), Error: "denied", Tries: 4, Next: ago(-20 * time.Second)},
 			{Path: "b/old", Change: changeDelete, Since: *ago(time.Minute)}}),
-		Recovered:   &recoveredReport{Files: 2, Bytes: 5 << 20, Names: 1, Stored: 1, Waiting: 2},
+		Recovered: &recoveredReport{Files: 2, Bytes: 5 << 20, Names: 1, Stored: 1, Waiting: 2},
+		Renames: []renameReport{{From: "b/d", To: "b/e", Stage: "copy", Since: *ago(time.Minute), Found: 2000, Copied: 1400},
+			{From: "b/f", To: "b/g", Stage: "delete", Since: *ago(time.Minute), Found: 20, Copied: 20, Deleted: 5, Earlier: true}},
 		Journal:     &journalReport{Durability: "journal", MaxLag: 30, Records: 2, Notes: 3, Log: 4 << 10, Spool: 3 << 20, Memory: 17, Syncs: 5, Entries: 600},
 		Conflicts:   &conflictsReport{Count: 1, Files: []conflictReport{{Path: "b/c", Kept: "b/c.conflict-h-1"}}},
 		Memory:      &memoryReport{Budget: 256 << 20, Cached: 34 << 20, InFlight: 8 << 20, RSS: 120 << 20},
@@ -60,6 +62,8 @@ func TestStatusText(t *testing.T) {
   changes     2 names to be changed in the store, 1 could not be
                 b/dir/ (made here): denied; 4 tries; again in 20s
   recovered   2 files (5 MiB) and 1 name of an earlier run: 1 stored, 2 waiting
+  renaming    b/d to b/e: 1400 of 2000 found so far copied; since 1m
+  renaming    b/f to b/g: 20 copied, 5 of the old names deleted; since 1m, of an earlier run
   durability  journal, at most 30s behind; journal of 2 files: log 4 KiB, content 3 MiB and 17 B in memory; 5 syncs for 600 entries
   conflicts   1 file changed here and elsewhere, both versions kept
                 b/c: the version of this mount is b/c.conflict-h-1

@@ -67,6 +67,9 @@ func (p page) report(r statusReport) {
 	if r.Recovered != nil {
 		p.recovered(*r.Recovered)
 	}
+	for _, n := range r.Renames {
+		p.renaming(n)
+	}
 	if r.Journal != nil {
 		p.journal(*r.Journal)
 	}
@@ -78,6 +81,23 @@ func (p page) report(r statusReport) {
 	if r.LogFile != "" {
 		p.line("log", "%s", shown(r.LogFile))
 	}
+}
+
+func (p page) renaming(n renameReport) {
+	text := fmt.Sprintf("%s to %s: ", shown(n.From), shown(n.To))
+	switch n.Stage {
+	case "delete":
+		text += fmt.Sprintf("%d copied, %d of the old names deleted", n.Copied, n.Deleted)
+	case "undo":
+		text += "a copy failed: it is being taken back"
+	default:
+		text += fmt.Sprintf("%d of %d found so far copied", n.Copied, n.Found)
+	}
+	text += "; since " + p.ago(n.Since)
+	if n.Earlier {
+		text += ", of an earlier run"
+	}
+	p.line("renaming", "%s", text)
 }
 
 func stateText(r statusReport) string {

@@ -12,6 +12,8 @@ import (
 	"github.com/moby/sys/mountinfo"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
+
+	"pailfs/fs/journal"
 )
 
 // mountType is what the mount table calls our mounts.
@@ -200,14 +202,31 @@ func (u *umount) ended(view *runtimeView) error {
 	}
 	defer view.Forget(u.dirs[0])
 	if state.Result == nil {
-		fmt.Fprintf(u.std.err, "pailfs: umount: the process that served %s (pid %d) had ended without a word%s\n", u.given, state.PID, logWords(state))
-		return nil
+		return u.killed(state)
 	}
 	if state.Result.Code == exitOK {
 		return nil
 	}
 	printUnsaved(u.std.err, state.Result.Unsaved)
 	return &failure{code: state.Result.Code, command: "umount", message: oneLine(state.Result.Message), hint: state.Result.Hint}
+}
+
+// killed is for a process that left no result: what it has not stored is in its journal.
+func (u *umount) killed(state runtimeState) error {
+	fmt.Fprintf(u.std.err, "pailfs: umount: the process that served %s (pid %d) had ended without a word%s\n", u.given, state.PID, logWords(state))
+	list, err := leftInJournal(journalDir(state.StateDir, state.Mountpoint))
+	switch {
+	case errors.Is(err, journal.ErrLocked): // a new mount has it, and stores it
+		return nil
+	case err != nil:
+		return &failure{code: exitGeneral, command: "umount", message: fmt.Sprintf("whether all is stored is not known: %v", err),
+			hint: "mount it again with the same state directory"}
+	case len(list) == 0:
+		return nil
+	}
+	printUnsaved(u.std.err, list)
+	res := leftBehind(list, state.StateDir, state.Mountpoint)
+	return &failure{code: res.Code, command: "umount", message: res.Message, hint: res.Hint}
 }
 
 func logWords(s runtimeState) string {

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"pailfs/fs/journal"
+	"pailfs/fs/outbox"
 )
 
 // testUmount unmounts /mnt/x, where nothing is mounted.
@@ -100,6 +103,45 @@ func TestUmountOfAKilledMount(t *testing.T) {
 	u, out := testUmount(dir)
 	if err := u.await(t.Context(), viewOf(t, dir)); err != nil || !strings.Contains(out.String(), "ended without a word") {
 		t.Errorf("%v %q", err, out)
+	}
+}
+
+// What a killed mount had not stored is told, and that it is kept.
+func TestUmountOfAKilledMountThatHadNotStoredAll(t *testing.T) {
+	dir, stateDir := t.TempDir(), t.TempDir()
+	j, err := journal.Open(journalDir(stateDir, "/mnt/x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := j.NewSpool()
+	if err == nil {
+		_, err = s.WriteAt([]byte("bytes"), 0)
+	}
+	if err == nil {
+		err = j.Keep(s, journal.Pending{Bucket: "b", Key: "kept", Size: 5, Time: time.Now()})
+	}
+	if err == nil {
+		_, err = j.AddNote(outbox.NoteKind, []byte(`{"v":1,"kind":"delete","bucket":"b","key":"gone"}`))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, err := openRuntime(dir, runtimeState{PID: os.Getpid(), Mountpoint: "/mnt/x", StateDir: stateDir, Started: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.close(); err != nil {
+		t.Fatal(err)
+	}
+	u, out := testUmount(dir)
+	f := failureOf(u.await(t.Context(), viewOf(t, dir)))
+	if f.code != exitUnsaved || !strings.Contains(f.message, "1 file (5 B) and 1 name not stored") || !strings.Contains(f.hint, stateDir) ||
+		!strings.Contains(out.String(), "not stored: b/gone (deleted here)\nnot stored: b/kept (5 B)\n") &&
+			!strings.Contains(out.String(), "not stored: b/kept (5 B)\nnot stored: b/gone (deleted here)\n") {
+		t.Errorf("%+v %q", f, out)
 	}
 }
 

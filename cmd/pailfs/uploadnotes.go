@@ -18,6 +18,7 @@ const uploadKind = "upload"
 // is killed. Safe for concurrent use.
 type uploadNotes struct {
 	journal uploadJournal
+	store   string // the uploads' (orphans.go)
 	mu      struct {
 		sync.Mutex
 		open map[uint64]uploadNote
@@ -34,6 +35,7 @@ type uploadJournal interface {
 // uploadNote is one of them. Keys may be any bytes.
 type uploadNote struct {
 	Version    int       `json:"v"`
+	Store      string    `json:"store,omitempty"` // "" of an older pailfs: not known
 	Bucket     string    `json:"bucket"`
 	Key        []byte    `json:"key"`
 	ID         string    `json:"id,omitempty"`
@@ -43,8 +45,8 @@ type uploadNote struct {
 
 const uploadNoteVersion = 1
 
-func newUploadNotes(j uploadJournal) *uploadNotes {
-	u := &uploadNotes{journal: j}
+func newUploadNotes(j uploadJournal, store string) *uploadNotes {
+	u := &uploadNotes{journal: j, store: store}
 	u.mu.open = make(map[uint64]uploadNote)
 	return u
 }
@@ -55,24 +57,31 @@ func (u *uploadNotes) earlier(log *slog.Logger) []upload.Left {
 	defer u.mu.Unlock()
 	var left []upload.Left
 	for _, n := range u.journal.Notes(uploadKind) {
-		var note uploadNote
-		err := json.Unmarshal(n.Data, &note)
-		if err == nil && (note.Version < 1 || note.Version > uploadNoteVersion || note.Bucket == "" || len(note.Key) == 0) {
-			err = fmt.Errorf("format %d", note.Version)
-		}
+		note, err := decodeUpload(n.Data)
 		if err != nil {
 			log.Error("a note of an earlier run's upload cannot be read", "err", err)
 			continue
 		}
 		u.mu.open[n.Seq] = note
-		left = append(left, upload.Left{Token: n.Seq, Bucket: note.Bucket, Key: string(note.Key), ID: note.ID, Begun: note.Begun,
-			Completing: note.Completing})
+		left = append(left, note.left(n.Seq))
 	}
 	return left
 }
 
+func decodeUpload(data []byte) (note uploadNote, err error) {
+	err = json.Unmarshal(data, &note)
+	if err == nil && (note.Version < 1 || note.Version > uploadNoteVersion || note.Bucket == "" || len(note.Key) == 0) {
+		err = fmt.Errorf("format %d", note.Version)
+	}
+	return note, err
+}
+
+func (n *uploadNote) left(seq uint64) upload.Left {
+	return upload.Left{Token: seq, Bucket: n.Bucket, Key: string(n.Key), ID: n.ID, Begun: n.Begun, Completing: n.Completing}
+}
+
 func (u *uploadNotes) Begins(bucket, key string) (uint64, error) {
-	note := uploadNote{Version: uploadNoteVersion, Bucket: bucket, Key: []byte(key), Begun: time.Now()}
+	note := uploadNote{Version: uploadNoteVersion, Store: u.store, Bucket: bucket, Key: []byte(key), Begun: time.Now()}
 	data, err := json.Marshal(note)
 	if err != nil {
 		return 0, err

@@ -63,7 +63,7 @@ func TestUploadsAreRememberedUntilTheyEnd(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	u := newUploadNotes(j)
+	u := newUploadNotes(j, "store")
 	begun, err := u.Begins("b", "a\xff")
 	must(err)
 	named, err := u.Begins("b", "named")
@@ -79,7 +79,7 @@ func TestUploadsAreRememberedUntilTheyEnd(t *testing.T) {
 	must(u.Ends(ended))
 	must(u.Ends(ended)) // gone already
 
-	next := newUploadNotes(j) // the next run
+	next := newUploadNotes(j, "store") // the next run
 	left := next.earlier(log)
 	if len(left) != 3 {
 		t.Fatalf("%+v", left)
@@ -94,7 +94,7 @@ func TestUploadsAreRememberedUntilTheyEnd(t *testing.T) {
 		t.Errorf("%+v", l)
 	}
 	must(next.Completes(named)) // taken up again
-	if again := newUploadNotes(j).earlier(log); !again[1].Completing || again[1].ID != "id-2" {
+	if again := newUploadNotes(j, "store").earlier(log); !again[1].Completing || again[1].ID != "id-2" {
 		t.Errorf("%+v", again[1])
 	}
 	for _, l := range left {
@@ -107,7 +107,7 @@ func TestUploadsAreRememberedUntilTheyEnd(t *testing.T) {
 
 func TestAnUploadThatCouldNotBeNotedGoesOn(t *testing.T) {
 	j := &fakeNotes{notes: map[uint64]journal.Note{}, err: errors.New("disk full")}
-	u := newUploadNotes(j)
+	u := newUploadNotes(j, "store")
 	token, err := u.Begins("b", "k")
 	if err == nil {
 		t.Fatal("no error")
@@ -124,7 +124,7 @@ func TestNotesOfALaterFormatAreLeftAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if left := newUploadNotes(j).earlier(slog.New(slog.NewTextHandler(io.Discard, nil))); len(left) != 0 || len(j.notes) != 3 {
+	if left := newUploadNotes(j, "store").earlier(slog.New(slog.NewTextHandler(io.Discard, nil))); len(left) != 0 || len(j.notes) != 3 {
 		t.Errorf("%+v of %d notes", left, len(j.notes))
 	}
 }

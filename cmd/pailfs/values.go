@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"os/user"
+	gopath "path"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -307,5 +308,21 @@ func parseEndpoint(s *settings, v string) error {
 		return errors.New("has a path: it is only https://HOST[:PORT], the bucket is an argument")
 	}
 	s.Endpoint = u.Scheme + "://" + u.Host
+	return nil
+}
+
+// parseBucketPattern reads patterns of buckets' names. The separator is in no such name, and no comma: those part the words
+// of -o.
+func parseBucketPattern(s *settings, v string) error {
+	s.BucketPattern = nil
+	if v == "" {
+		return nil
+	}
+	for p := range strings.SplitSeq(v, ":") {
+		if _, err := gopath.Match(p, "bucket"); err != nil || p == "" || strings.Contains(p, "/") {
+			return fmt.Errorf("%q is no pattern: data-*:logs-??", p)
+		}
+		s.BucketPattern = append(s.BucketPattern, p)
+	}
 	return nil
 }

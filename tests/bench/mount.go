@@ -187,7 +187,7 @@ func (p *pailfs) command(r *rig, base, mountpoint string, args []string) (*exec.
 func environment(base string) []string {
 	run := filepath.Join(base, "run")
 	return append(os.Environ(), "AWS_ACCESS_KEY_ID="+accessKey, "AWS_SECRET_ACCESS_KEY="+secretKey,
-		"PAILFS_RUN_DIR="+run, "XDG_RUNTIME_DIR="+run, "XDG_CACHE_HOME="+filepath.Join(base, "cache"))
+		"PAILFS_RUN_DIR="+run, "XDG_RUNTIME_DIR="+run, "XDG_CACHE_HOME="+filepath.Join(base, "cache"), "CACHE_DIRECTORY="+filepath.Join(base, "cache"))
 }
 
 // warm has a mount fetch a file into its disk cache, and waits for it.

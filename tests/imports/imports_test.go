@@ -26,6 +26,7 @@ var rooms = map[string][]string{
 	"pailfs/fs":          {"pailfs/cache", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/tree", "pailfs/s3client"},
 	"pailfs/cmd/pailfs":  {"pailfs/cache", "pailfs/fs", "pailfs/fs/ahead", "pailfs/fs/content", "pailfs/fs/journal", "pailfs/fs/outbox", "pailfs/fs/tree", "pailfs/fs/upload", "pailfs/s3client"},
 	"pailfs/tests/bench": {"pailfs/tests/bench/store"},
+	"pailfs/tests/posix": {"pailfs/tests/testenv"},
 }
 
 // foreign lists the modules the product links, where each may be imported, and why it is here.
@@ -36,7 +37,7 @@ var foreign = []struct {
 }{
 	{"github.com/hanwen/go-fuse/v2", []string{"pailfs/fs"}, "the kernel's FUSE protocol"},
 	{"github.com/minio/minio-go/v7", []string{"pailfs/s3client"}, "the S3 protocol: signatures, credentials, requests"},
-	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache", "pailfs/fs/ahead", "pailfs/fs/tree"}, "the order of eviction: blocks, what HEADs said of versions, directories read lately"},
+	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache", "pailfs/fs", "pailfs/fs/ahead", "pailfs/fs/tree"}, "the order of eviction: blocks, what HEADs said of versions, directories read lately, numbers of renamed files"},
 	{"github.com/urfave/cli/v2", []string{"pailfs/cmd/pailfs"}, "commands, flags, help"},
 	{"github.com/moby/sys/mountinfo", []string{"pailfs/fs", "pailfs/cmd/pailfs"}, "the mount table, with its escapes"},
 	{"golang.org/x/sync", nil, "errgroup, semaphore, singleflight"},
@@ -46,14 +47,15 @@ var foreign = []struct {
 }
 
 type pkg struct {
-	ImportPath string
-	Imports    []string
-	Standard   bool
+	ImportPath  string
+	Imports     []string
+	TestImports []string
+	Standard    bool
 }
 
 func list(t *testing.T, patterns ...string) []pkg {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Standard"}, patterns...)...)
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,TestImports,Standard"}, patterns...)...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -89,6 +91,18 @@ func TestRoomsImportOnlyWhatTheyMay(t *testing.T) {
 	}
 	if seen < 8 {
 		t.Errorf("only %d rooms were looked at", seen)
+	}
+}
+
+// What is asked of the mount by its system calls knows the mount alone.
+func TestTheSystemCallsTestsKnowNoRoom(t *testing.T) {
+	const name = "pailfs/tests/posix"
+	for _, p := range list(t, name) {
+		for _, imported := range append(p.Imports, p.TestImports...) {
+			if strings.HasPrefix(imported, "pailfs/") && !slices.Contains(rooms[name], imported) {
+				t.Errorf("%s imports %s", name, imported)
+			}
+		}
 	}
 }
 

@@ -5,11 +5,13 @@ package mount
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -139,14 +141,37 @@ func sh(t *testing.T, dir, script string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
-	out, err := cmd.CombinedOutput()
+	out, err := shell(ctx, dir, script, time.Minute)
 	if err != nil {
 		t.Fatalf("%v\nscript: %s\noutput: %s", err, script, out)
 	}
-	return strings.TrimSuffix(string(out), "\n")
+	return strings.TrimSuffix(out, "\n")
+}
+
+// shell runs a script. When the time is up all of its processes are killed; a child that holds the pipe after the script's
+// end (git starts some in the background) is waited for only so long.
+func shell(ctx context.Context, dir, script string, patience time.Duration) (string, error) {
+	cmd := exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", script)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "LC_ALL=C.UTF-8")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = patience
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+func TestAScriptsChildDoesNotHoldUpTheTest(t *testing.T) {
+	out, err := shell(t.Context(), t.TempDir(), "echo begun; sleep 1000 & echo $!", time.Millisecond)
+	if !errors.Is(err, exec.ErrWaitDelay) {
+		t.Errorf("%v, %q", err, out)
+	}
+	sh(t, "/", "kill "+strings.TrimPrefix(strings.TrimSpace(out), "begun\n"))
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if out, err := shell(ctx, t.TempDir(), "sleep 1000 & wait", time.Hour); err == nil {
+		t.Errorf("a script without time succeeded: %q", out)
+	}
 }
 
 func join(parts ...string) string { return filepath.Join(parts...) }

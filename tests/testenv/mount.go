@@ -110,7 +110,7 @@ func (m *MountPoint) environment(s *Server) []string {
 		env = append(env, v)
 	}
 	env = append(env, s.Env()...)
-	env = append(env, "XDG_RUNTIME_DIR="+m.cfg.runDir, "PAILFS_RUN_DIR="+m.cfg.runDir, "XDG_CACHE_HOME="+m.cfg.cacheHome, "GORACE=halt_on_error=0")
+	env = append(env, "XDG_RUNTIME_DIR="+m.cfg.runDir, "PAILFS_RUN_DIR="+m.cfg.runDir, "XDG_CACHE_HOME="+m.cfg.cacheHome, "CACHE_DIRECTORY="+m.cfg.cacheHome, "GORACE=halt_on_error=0")
 	return append(env, m.cfg.env...)
 }
 

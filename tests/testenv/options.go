@@ -39,6 +39,9 @@ func At(dir string) Option { return func(c *config) { c.dir = dir } }
 // State uses a state directory of the test's, such as that of a mount that was killed.
 func State(dir string) Option { return func(c *config) { c.stateDir = dir } }
 
+// CacheHome uses a cache directory of the test's, such as that of an earlier mount at the same place.
+func CacheHome(dir string) Option { return func(c *config) { c.cacheHome = dir } }
+
 // TTL sets --metadata-ttl; the default here is one second. A negative one leaves the program's default.
 func TTL(d time.Duration) Option { return func(c *config) { c.ttl = d } }
 

@@ -1,0 +1,216 @@
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pailfs/tests/testenv"
+)
+
+func keysOf(dirs, files int) (keys []string) {
+	for d := range dirs {
+		for f := range files {
+			keys = append(keys, fmt.Sprintf("d%03d/f%04d", d, f))
+		}
+	}
+	return keys
+}
+
+// within checks how many LISTs and HEADs a program has cost.
+func (c *catalogue) within(t *testing.T, what string, least, most int64, heads int64) {
+	t.Helper()
+	if n := c.lists.Load(); n < least || n > most || c.heads.Load() != heads || c.others.Load() > 0 {
+		t.Errorf("%s: %v", what, c)
+	}
+	t.Logf("%s: %v", what, c)
+	c.reset()
+}
+
+// Ten thousand objects in a hundred directories: programs that walk through them cost as many LISTs as the keys fill pages,
+// and again within the TTL none.
+func TestWalksCostPages(t *testing.T) {
+	for _, program := range [][]string{
+		{"ls", "-lR"}, {"ls", "-R"}, {"find", ".", "-size", "+1"}, {"find", ".", "-name", "x"}, {"du", "-s"}, {"rsync", "-an", ".", t.TempDir()},
+	} {
+		t.Run(strings.Join(program[:min(len(program), 2)], " "), func(t *testing.T) {
+			testenv.Programs(t, program[0])
+			c, m := catalogued(t, keysOf(100, 100), testenv.TTL(unhurried), testenv.Args("--attributes", "basic"))
+			run(t, m.Dir, program...)
+			c.within(t, "cold", 10, 12, 0)
+			run(t, m.Dir, program...)
+			c.within(t, "again", 0, 0, 0)
+			if _, err := os.Stat(m.Path("d050", "missing")); !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+			if _, err := os.Stat(m.Path("missing")); !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+			c.within(t, "stat of names that are not there", 0, 0, 0)
+		})
+	}
+}
+
+// With attributes names alone cost no HEAD, and the directories' own attributes no LIST each.
+func TestWalksWithAttributes(t *testing.T) {
+	for _, program := range [][]string{{"ls", "-R"}, {"find", ".", "-name", "x"}} {
+		c, m := catalogued(t, keysOf(100, 100), testenv.TTL(unhurried))
+		run(t, m.Dir, program...)
+		c.within(t, program[0], 10, 14, 0)
+	}
+}
+
+// A flat directory of fifty thousand: a LIST a page.
+func TestFlatDirectoryCostsPages(t *testing.T) {
+	var keys []string
+	for i := range 50_000 {
+		keys = append(keys, fmt.Sprintf("f%05d", i))
+	}
+	c, m := catalogued(t, keys, testenv.TTL(unhurried))
+	if n := strings.Count(run(t, m.Dir, "ls", "-f"), "\n"); n != 50_002 {
+		t.Errorf("%d names", n)
+	}
+	c.within(t, "ls -f", 50, 52, 0)
+}
+
+// Directories that nobody walks into are not read: what is not worth its pages is given up.
+func TestWalksGiveUp(t *testing.T) {
+	var keys []string
+	for d := range 60 {
+		for f := range 3000 {
+			keys = append(keys, fmt.Sprintf("d%02d/deep/f%04d", d, f))
+		}
+	}
+	c, m := catalogued(t, keys, testenv.TTL(unhurried), testenv.Args("--attributes", "basic"))
+	for d := range 60 {
+		if n := names(t, m.Path(fmt.Sprintf("d%02d", d))); len(n) != 1 {
+			t.Errorf("%q", n)
+		}
+	}
+	c.within(t, "the upper directories", 60, 70, 0)
+}
+
+// Programs that walk by themselves over a real store see all of it.
+func TestWalksSeeEverything(t *testing.T) {
+	all := map[string][]byte{}
+	for i := range 1500 {
+		all[fmt.Sprintf("a%d/b-%d/c%d/f%d", i%7, i%3, i%11, i)] = nil
+		all[fmt.Sprintf("a%d-/x%d", i%5, i)] = nil
+	}
+	_, _, l, m := watched(t, all, testenv.TTL(unhurried))
+	l.tally(t)
+	n := 0
+	err := filepath.WalkDir(m.Dir, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(m.Dir, p)
+		if _, ok := all[rel]; ok {
+			n++
+		} else if !d.IsDir() {
+			t.Errorf("%s is no object", rel)
+		}
+		return nil
+	})
+	if err != nil || n != len(all) {
+		t.Errorf("%d of %d objects, %v", n, len(all), err)
+	}
+	if c := l.tally(t); c.lists > 40 { // 268 directories
+		t.Errorf("%v%s", c, c.page())
+	}
+}
+
+// A new file in a directory that was listed costs its PUT alone.
+func TestCreateInAListedDirectory(t *testing.T) {
+	_, _, l, m := watched(t, files("d/f", 20, 10), testenv.TTL(unhurried))
+	names(t, m.Path("d"))
+	l.tally(t)
+	for i := range 10 {
+		if err := os.WriteFile(m.Path("d", fmt.Sprintf("new%d", i)), []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c := l.tally(t); c.lists+c.heads+c.gets > 0 {
+		t.Errorf("%v%s", c, c.page())
+	}
+}
+
+// rm -r of a tree, slower than the TTL.
+func TestRemovingBeyondTheTTL(t *testing.T) {
+	all := files("d/f", 900, 0)
+	for i := range 900 {
+		all[fmt.Sprintf("d/g%04d", i)] = nil
+	}
+	_, _, l, m := watched(t, all, testenv.TTL(time.Second))
+	l.tally(t)
+	began := time.Now()
+	run(t, m.Dir, "rm", "-r", "d")
+	seconds := int(time.Since(began)/time.Second) + 1
+	c := l.tally(t)
+	t.Logf("%v in %d s", c, seconds)
+	if c.lists > 12+4*seconds || c.heads > 12 {
+		t.Errorf("%v%s", c, c.page())
+	}
+}
+
+// run runs a program in a directory and gives what it says.
+func run(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(args[0], args[1:]...)
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%.2000s", args, err, out)
+	}
+	return string(out)
+}
+
+// A flat directory of a million streams: the first names come at once, and memory grows by no more than the share of names.
+func TestAMillionNamesInBoundedMemory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a million names")
+	}
+	keys := make([]string, 0, 1_000_000)
+	for i := range cap(keys) {
+		keys = append(keys, fmt.Sprintf("part-%08d.parquet", i))
+	}
+	const memory = 64 << 20
+	c, m := catalogued(t, keys, testenv.TTL(unhurried), testenv.Args("--attributes", "basic", "--memory", fmt.Sprint(memory)))
+	before := resident(t, m.PID())
+	d, err := os.Open(m.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if first, err := d.Readdirnames(1); err != nil || len(first) != 1 {
+		t.Fatal(first, err)
+	}
+	if n := c.lists.Load(); n > 4 { // the page, the one ahead, and what all the names begin with
+		t.Errorf("%d LISTs before the first name", n)
+	}
+	n := 1
+	for {
+		some, err := d.Readdirnames(10_000)
+		n += len(some)
+		if err != nil {
+			break
+		}
+	}
+	if n != len(keys) {
+		t.Errorf("%d names", n)
+	}
+	grown := resident(t, m.PID()) - before
+	t.Logf("%d names, %v, %d KiB more resident of %d", n, c, grown>>10, memory/8>>10)
+	if grown > memory/8+slack {
+		t.Errorf("%d KiB more resident", grown>>10)
+	}
+}
+
+// slack is what the collector leaves lying about, and buffers of answers.
+const slack = 24 << 20

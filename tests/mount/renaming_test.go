@@ -1,0 +1,169 @@
+package mount
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pailfs/tests/storeproxy"
+	"pailfs/tests/testenv"
+)
+
+// smallFiles are n objects in a directory and some below it.
+func smallFiles(n int) map[string][]byte {
+	all := make(map[string][]byte, n)
+	for i := range n {
+		all[fmt.Sprintf("dir/s%d/f%04d", i%4, i)] = []byte(fmt.Sprint("file ", i))
+	}
+	return all
+}
+
+// under gives objects the new name of their directory.
+func under(objects map[string][]byte, from, to string) map[string][]byte {
+	moved := make(map[string][]byte, len(objects))
+	for key, b := range objects {
+		moved[to+strings.TrimPrefix(key, from)] = b
+	}
+	return moved
+}
+
+// A directory of a thousand small objects: a copy, a look at it, and hardly anything else for each.
+func TestRequestsOfADirectorysRename(t *testing.T) {
+	objects := smallFiles(1000)
+	w := writes(t, inStore, objects)
+	names(t, w.m.Dir)
+	w.took()
+	if err := os.Rename(w.path("dir"), w.path("new")); err != nil {
+		t.Fatal(err)
+	}
+	all := w.took()
+	if n := len(all); n > 2060 || len(all.of(storeproxy.Copy)) != 1000 {
+		t.Errorf("%d requests: %v", n, storeproxy.Label(all))
+	}
+	if got := sh(t, w.m.Dir, "find . -type f | wc -l; ls; cat new/s1/f0001"); got != "1000\nnew\nfile 1" {
+		t.Errorf("the mount shows %s", got)
+	}
+	w.holds(under(objects, "dir/", "new/"))
+}
+
+// A rename that kill -9 has cut short, while copying or while deleting, is completed by the next mount.
+func TestARenameThatWasKilledIsCompleted(t *testing.T) {
+	for _, stage := range []string{"copy", "delete"} {
+		both(t, func(t *testing.T, durability string) {
+			objects := smallFiles(300)
+			w := writes(t, durability, objects)
+			names(t, w.m.Dir)
+			var copies atomic.Int64
+			w.p.Meet(func(r storeproxy.Request) storeproxy.Fate {
+				switch {
+				case stage == "copy" && r.Op == storeproxy.Copy && copies.Add(1) > 150:
+					return storeproxy.Fate{Act: storeproxy.Hold}
+				case stage == "delete" && r.Op == storeproxy.DeleteMany:
+					return storeproxy.Fate{Act: storeproxy.DoneHold}
+				}
+				return storeproxy.Fate{}
+			})
+			done := make(chan error, 1)
+			go func() { done <- unix.Rename(w.path("dir"), w.path("new")) }()
+			eventually(t, "status shows the rename", func() bool {
+				out, _ := w.m.Command("status", w.m.Dir)
+				if stage == "delete" {
+					return strings.Contains(out, "renaming    dir to new: 300 copied")
+				}
+				return strings.Contains(out, "renaming    dir to new: 150 of 300")
+			})
+			w.m.Kill()
+			<-done
+			w.p.Meet(nil)
+			w.again(durability)
+			eventually(t, "the rename is completed", func() bool {
+				out, code := w.m.Command("status", "--json", w.m.Dir)
+				return code == 0 && !strings.Contains(out, `"renames"`) && strings.Contains(sh(t, w.m.Dir, "ls"), "new") && len(keysUnder(t, w, "dir/")) == 0
+			})
+			w.holds(under(objects, "dir/", "new/"))
+			if got := sh(t, w.m.Dir, "find . -type f | wc -l; ls; cat new/s1/f0001"); got != "300\nnew\nfile 1" {
+				t.Errorf("the mount shows %s", got)
+			}
+			w.m.Unmount()
+		})
+	}
+}
+
+func keysUnder(t *testing.T, w *writing, prefix string) (some []string) {
+	t.Helper()
+	for _, k := range keys(t, w.s, w.bucket) {
+		if strings.HasPrefix(k, prefix) {
+			some = append(some, k)
+		}
+	}
+	return some
+}
+
+// Files that are open below a directory go on under its new name.
+func TestOpenFilesGoOnBelowARenamedDirectory(t *testing.T) {
+	both(t, func(t *testing.T, durability string) {
+		w := writes(t, durability, map[string][]byte{"dir/read": []byte("0123456789"), "dir/sub/write": []byte("old")}, testenv.TTL(time.Minute))
+		r := open(t, w.path("dir/read"), os.O_RDONLY)
+		f := open(t, w.path("dir/sub/write"), os.O_RDWR)
+		if _, err := f.WriteAt([]byte("new"), 0); err != nil {
+			t.Fatal(err)
+		}
+		n := open(t, w.path("dir/made"), os.O_CREATE|os.O_WRONLY)
+		if err := os.Rename(w.path("dir"), w.path("moved")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteAt([]byte("er"), 3); err != nil {
+			t.Error(err)
+		}
+		if _, err := n.WriteString("after"); err != nil {
+			t.Error(err)
+		}
+		b := make([]byte, 10)
+		if _, err := r.ReadAt(b, 0); err != nil || !bytes.Equal(b, []byte("0123456789")) {
+			t.Errorf("%q, %v", b, err)
+		}
+		closed(t, f)
+		closed(t, n)
+		w.stored(durability)
+		w.holds(map[string][]byte{"moved/read": []byte("0123456789"), "moved/sub/write": []byte("newer"), "moved/made": []byte("after")})
+		if _, err := os.Stat(w.path("dir")); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the old name: %v", err)
+		}
+	})
+}
+
+// A directory moves from one bucket to another: the store copies.
+func TestADirectoryMovesToAnotherBucket(t *testing.T) {
+	s := start(t)
+	one, two := s.Bucket(t), s.Bucket(t)
+	for i := range 20 {
+		put(t, s, one, fmt.Sprintf("dir/%d", i), []byte(fmt.Sprint(i)))
+	}
+	m := mount(t, s, "")
+	if err := os.Rename(join(m.Dir, one, "dir"), join(m.Dir, two, "dir2")); err != nil {
+		t.Fatal(err)
+	}
+	if got := sh(t, m.Dir, "ls "+two+"/dir2 | wc -l; cat "+two+"/dir2/7; ls "+one); got != "20\n7" {
+		t.Errorf("%q", got)
+	}
+	if k := keys(t, s, one); len(k) != 0 {
+		t.Errorf("left: %q", k)
+	}
+	for _, c := range []struct {
+		from, to string
+		want     error
+	}{{one, two, unix.ENOTEMPTY}, {two + "/dir2", one, unix.EXDEV}, {one, one + "-renamed", unix.EXDEV}} {
+		if err := unix.Rename(join(m.Dir, c.from), join(m.Dir, c.to)); err == nil {
+			t.Errorf("rename %s to %s succeeded", c.from, c.to)
+		} else {
+			t.Logf("rename %s to %s: %v", c.from, c.to, err)
+		}
+	}
+}

@@ -1,0 +1,166 @@
+package posix
+
+import "slices"
+
+// failure is a reason for which rules are known to fail.
+type failure struct {
+	why string
+	// gets is outcome.Got: the errno, "OK" where an error was to come, "wrong" for another result.
+	gets string
+	// instead says what happens in place of a "wrong".
+	instead string
+	// mend: it is not meant to stay so.
+	mend bool
+	// growing: it is being built; being right is no failure.
+	growing bool
+	// by is whom it concerns, where it is not everybody.
+	by    who
+	rules []string
+}
+
+// known is what fails, and is published in FAILS.md.
+func known() []failure {
+	return []failure{
+		{
+			why:  "An object has one key: there are no hard links.",
+			gets: "EPERM", rules: []string{"link: a second name of a file"},
+		},
+		{
+			why:  "An object has a key from the beginning. Programs that ask for O_TMPFILE fall back to a temporary name.",
+			gets: "EOPNOTSUPP", rules: []string{"open flags: O_TMPFILE makes a file without a name"},
+		},
+		{
+			why:  "A store cannot exchange two keys in one step; two renames over a third name do it.",
+			gets: "EINVAL", rules: []string{"rename: RENAME_EXCHANGE of two files"},
+		},
+		{
+			why:  "A key is UTF-8.",
+			gets: "EINVAL", rules: []string{"names: bytes that are no UTF-8"},
+		},
+		{
+			why:  "Reading never changes atime: it would cost a copy of the object. The mount behaves as one with noatime.",
+			gets: "wrong", instead: "atime stays",
+			rules: []string{
+				"timestamps: read sets atime, unless the mount says noatime",
+				"timestamps: readdir sets atime, unless the mount says noatime",
+			},
+		},
+		{
+			why:  "A change that changes nothing costs no request, and so leaves no time behind.",
+			gets: "wrong", instead: "ctime stays",
+			rules: []string{
+				"timestamps: chown to whom it belongs already sets ctime and leaves mtime",
+				"timestamps: chmod to the mode it has already sets ctime and leaves mtime",
+			},
+		},
+		{
+			why:  "A rename moves an object with its attributes as they are; POSIX leaves ctime to the file system here.",
+			gets: "wrong", instead: "ctime stays",
+			rules: []string{"timestamps: rename sets ctime of what is renamed, as Linux file systems do"},
+		},
+		{
+			why:  "A file without a name answers with what was known of it last.",
+			gets: "wrong", instead: "ctime stays",
+			rules: []string{"timestamps: unlink sets ctime of what is still open"},
+		},
+		{
+			why: "A directory's times are those of its marker, an object of its own: storing it again with each name would double " +
+				"the requests. utimens sets them.",
+			gets: "wrong", instead: "mtime and ctime of the directory stay",
+			rules: []string{
+				"timestamps: creating a file sets mtime and ctime of the directory",
+				"timestamps: mkdir sets mtime and ctime of the directory",
+				"timestamps: symlink sets mtime and ctime of the directory",
+				"timestamps: mknod sets mtime and ctime of the directory",
+				"timestamps: unlink sets mtime and ctime of the directory",
+				"timestamps: rmdir sets mtime and ctime of the directory",
+				"timestamps: rename out of it sets mtime and ctime of the directory",
+				"timestamps: rename into it sets mtime and ctime of the directory",
+			},
+		},
+		{
+			why:  "Every write takes setuid away, root's as well: who writes is not said with the write. POSIX allows it.",
+			gets: "wrong", instead: "setuid is gone",
+			rules: []string{"chmod: root's write leaves setuid"},
+		},
+		{
+			why:  "The mount point is the bucket, which has no attributes of its own: --uid, --gid and --dir-mode are for that.",
+			gets: "EPERM", rules: []string{"chmod: sets the permissions of the mount point", "chown: of the mount point"},
+		},
+		{
+			why:  "Nor has the bucket times. Programs that copy trees set them last and would report a failure, so there is none.",
+			gets: "wrong", instead: "the times stay, without an error", rules: []string{"utimensat: of the mount point"},
+		},
+		{
+			why:  "Sizes that no object can have are accepted, and refused when the file is to be stored.",
+			gets: "OK", mend: true, growing: true,
+			rules: []string{
+				"truncate: EFBIG truncate to more than any object can be",
+				"truncate: EFBIG ftruncate to more than any object can be",
+			},
+		},
+		{
+			why: "In journal durability the new file may reach the store before the deletion of the directory's marker has, " +
+				"which a store that keeps objects as files refuses.",
+			gets: "EIO", mend: true, growing: true,
+			rules: []string{"names: a directory's name becomes a file's, and fsync stores it"},
+		},
+		{
+			why:  "Extended attributes are being built.",
+			gets: "EOPNOTSUPP", mend: true, growing: true,
+			rules: []string{
+				"xattr: setxattr and getxattr",
+				"xattr: setxattr replaces",
+				"xattr: an empty value",
+				"xattr: a value of any bytes",
+				"xattr: a name in capitals is another one",
+				"xattr: XATTR_CREATE of a new one",
+				"xattr: XATTR_REPLACE of one that is there",
+				"xattr: getxattr with a size of 0 gives the length",
+				"xattr: listxattr names them",
+				"xattr: listxattr of a file without any is empty",
+				"xattr: removexattr removes one",
+				"xattr: attributes of a directory",
+				"xattr: fsetxattr of a file that is not stored yet stays over the close",
+				"xattr: attributes stay over writing, chmod and rename",
+				"xattr: setxattr leaves mtime and sets ctime",
+				"xattr: ENODATA getxattr of an attribute that is not there",
+				"xattr: ENODATA removexattr of an attribute that is not there",
+				"xattr: ENODATA XATTR_REPLACE of an attribute that is not there",
+				"xattr: EEXIST XATTR_CREATE of an attribute that is there",
+				"xattr: ERANGE getxattr into a buffer that is too small",
+				"xattr: ERANGE listxattr into a buffer that is too small",
+			},
+		},
+	}
+}
+
+// knownFailure is why a rule fails for a user.
+func knownFailure(name string, w who) (failure, bool) {
+	for _, k := range known() {
+		if slices.Contains(k.rules, name) && (k.by == anyone || k.by == w) {
+			return k, true
+		}
+	}
+	return failure{}, false
+}
+
+// libraryFailure is a test of go-fuse's that is known not to pass here.
+type libraryFailure struct {
+	result  string // "FAIL" or "SKIP"
+	says    string // part of its output
+	why     string
+	growing bool // as failure.growing
+}
+
+// libraryKnown is which of go-fuse's tests do not pass.
+var libraryKnown = map[string]libraryFailure{
+	"FcntlFlockLocksFile": {result: "FAIL", says: "FcntlFlock returned <nil>, expected EAGAIN",
+		why: "go-fuse leaves this one out of its own run: it expects that a process's fcntl lock stands in the way of the same process, which it does on no file system."},
+	"Link":             {result: "FAIL", says: "operation not permitted", why: "EPERM: an object has one key, there are no hard links."},
+	"LinkUnlinkRename": {result: "FAIL", says: "operation not permitted", why: "EPERM: an object has one key, there are no hard links."},
+	"Tmpfile":          {result: "SKIP", says: "operation not supported", why: "EOPNOTSUPP: an object has a key from the beginning, there is no O_TMPFILE."},
+	"XAttr":            {result: "SKIP", says: "does not support xattrs", growing: true, why: "EOPNOTSUPP: extended attributes are being built."},
+	"XAttrLarge": {result: "SKIP", says: "does not support large xattrs",
+		why: "A value of 8 KiB is more than the metadata of an object can be."},
+}

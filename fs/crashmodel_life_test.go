@@ -218,11 +218,11 @@ func (l *life) loadEarlier(log *slog.Logger) []upload.Left {
 			ETag: f.Base.ETag, Size: f.Base.Size}, f.Headers)
 	}
 	for _, op := range ops {
-		switch id := (content.ID{Bucket: op.Bucket, Key: op.Key}); op.Kind {
-		case outbox.KindDelete:
-			l.files.Replaces(id, op.ETag)
-		case outbox.KindHeaders:
-			l.files.Rewrites(id, op.ETag, op.Headers)
+		if op.Kind == outbox.KindDelete {
+			l.files.Replaces(content.ID{Bucket: op.Bucket, Key: op.Key}, op.ETag)
+		}
+		if op.Kind == outbox.KindHeaders {
+			l.files.Rewrites(content.ID{Bucket: op.Bucket, Key: op.Key}, op.ETag, op.Headers)
 		}
 	}
 	if w.h.Behind || len(ops) > 0 {

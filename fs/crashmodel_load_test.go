@@ -199,6 +199,7 @@ func (x *writer) begins(name string, v version) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	if !x.l.dead {
+		x.w.forgetMovesLocked(name)
 		x.w.accountLocked(name).begin(v)
 	}
 }
@@ -208,7 +209,8 @@ func (x *writer) acknowledged(name string, v version) {
 	x.w.mu.Lock()
 	defer x.w.mu.Unlock()
 	if !x.l.dead {
-		x.w.accountLocked(name).possible = []version{v}
+		a := x.w.accountLocked(name)
+		a.possible, a.older = []version{v}, false
 	}
 }
 
@@ -247,12 +249,26 @@ func (x *writer) see(name string) (version, error) {
 		return v, err
 	}
 	x.w.mu.Lock()
-	defer x.w.mu.Unlock()
 	x.w.noteLocked("  %s reads as %v", name, v)
-	if a := x.w.accountLocked(name); !x.l.dead && x.id >= 0 && !a.may(v) {
+	a := x.w.accountLocked(name)
+	move, moving := x.w.moveLocked(name)
+	if x.l.dead || x.id < 0 {
+		x.w.mu.Unlock()
+		return v, nil
+	}
+	// A rename that was cut short may leave an older version under the old name.
+	if _, asked := a.asked[contentName(v.body)]; !a.may(v) && !(moving && !v.there) && !(a.older && asked) {
 		x.w.findLocked("%s reads as %v; it may be %v", name, v, a.possible)
 	}
-	return v, nil
+	x.w.mu.Unlock()
+	if !moving || v.there && a.may(v) {
+		return v, nil
+	}
+	to, err := x.readAll(move.to)
+	if err == nil && !to.is(move.what) && !x.l.isDead() {
+		x.w.find("%s is %v, but %v came not to %s, which is %v", name, v, move.what, move.to, to)
+	}
+	return v, err
 }
 
 func (x *writer) readAll(name string) (version, error) {
@@ -439,6 +455,7 @@ func (x *writer) chmod(o op, v version) error {
 func (x *writer) unlink(name string) error {
 	x.w.mu.Lock()
 	if !x.l.dead {
+		x.w.forgetMovesLocked(name)
 		a := x.w.accountLocked(name)
 		a.begin(version{})
 		a.remove()
@@ -459,9 +476,11 @@ func (x *writer) rename(from, to string, v version) error {
 	w := x.w
 	w.mu.Lock()
 	if !x.l.dead {
+		w.forgetMovesLocked(from, to)
 		a, b := w.accountLocked(from), w.accountLocked(to)
 		a.begin(version{})
 		a.remove()
+		a.older = true
 		b.begin(v)
 		w.mu.moves = append(w.mu.moves, moving{from, to, v})
 	}
@@ -469,6 +488,11 @@ func (x *writer) rename(from, to string, v version) error {
 	if errno := x.k.rename(from, to); errno != 0 {
 		return failed("rename", errno)
 	}
+	w.mu.Lock()
+	if !x.l.dead {
+		w.forgetMovesLocked(from, to)
+	}
+	w.mu.Unlock()
 	x.acknowledged(from, version{})
 	x.acknowledged(to, v)
 	x.isThere(from, version{})
@@ -557,9 +581,6 @@ func (w *world) noUploads() {
 
 func (l *life) nothingLeft() {
 	w := l.w
-	if !w.h.Faults { // an abort that failed is left to the next process
-		w.noUploads()
-	}
 	if u := l.files.Unsaved(); len(u) > 0 {
 		w.find("unsaved in the end: %v", u)
 	}

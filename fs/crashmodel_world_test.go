@@ -359,6 +359,7 @@ type account struct {
 	possible []version
 	asked    map[string]int // contents that somebody asked to store, and after how many removals first
 	removals int
+	older    bool // a rename of it was begun: an older version may be left under the name
 	doomed   int // contents asked for until this many removals may be deleted
 }
 
@@ -366,6 +367,20 @@ type account struct {
 type moving struct {
 	from, to string
 	what     version
+}
+
+func (w *world) forgetMovesLocked(names ...string) {
+	w.mu.moves = slices.DeleteFunc(w.mu.moves, func(m moving) bool { return slices.Contains(names, m.from) || slices.Contains(names, m.to) })
+}
+
+// moveLocked is the rename that a name's file may be gone by.
+func (w *world) moveLocked(from string) (moving, bool) {
+	for _, m := range w.mu.moves {
+		if m.from == from {
+			return m, true
+		}
+	}
+	return moving{}, false
 }
 
 func (w *world) accountLocked(name string) *account {
@@ -389,7 +404,7 @@ func (a *account) begin(v version) {
 }
 
 func (a *account) ask(body []byte) {
-	if _, known := a.asked[contentName(body)]; !known || len(body) == 0 {
+	if _, known := a.asked[contentName(body)]; !known {
 		a.asked[contentName(body)] = a.removals
 	}
 }

@@ -131,7 +131,7 @@ func (f *File) settle(ctx context.Context, s *sending, err error) error {
 		}
 		return f.keepOther(ctx, changed.remote)
 	}
-	if ours, err := f.isOurs(ctx, snap, changed.remote); err != nil || ours {
+	if ours, err := f.isOurs(ctx, s.stage, snap, changed.remote); err != nil || ours {
 		return errors.Join(err, f.takeOver(s, snap, changed.remote, ours))
 	}
 	if f.addOnItsWay(ctx); f.takeOwn(changed.remote) { // a state that was kept before the present one
@@ -182,8 +182,8 @@ func (f *File) keepRest(ctx context.Context, cause error) error {
 // isOurs says whether the store has the very bytes that are to be committed: an upload whose answer was lost, most
 // likely. Only a plain object's ETag, the MD5 of its bytes, can tell. Where attributes are all that is to be stored, an
 // object of that size that has them needs nothing from us, whoever made it.
-func (f *File) isOurs(ctx context.Context, snap *snapshot, remote s3client.Object) (bool, error) {
-	if snap.onlyAttributes() && remote.Size == snap.layout.size && f.hasHeaders(ctx, snap.id, remote) {
+func (f *File) isOurs(ctx context.Context, st *stage, snap *snapshot, remote s3client.Object) (bool, error) {
+	if snap.onlyAttributes() && remote.Size == snap.layout.size && (f.hasHeaders(ctx, snap.id, remote) || st.wanted(remote)) {
 		return true, nil
 	}
 	if remote.Size != snap.layout.size || len(remote.ETag) != 2*md5.Size || len(snap.layout.missing()) > 0 {
@@ -203,6 +203,11 @@ func (f *File) hasHeaders(ctx context.Context, id ID, o s3client.Object) bool {
 	}
 	h, err := f.headersFor(ctx, id, false)
 	return err == nil && reflect.DeepEqual(h, *o.Headers)
+}
+
+// wanted says whether an object has the attributes that the state's record gives it: the file may have changed since.
+func (st *stage) wanted(o s3client.Object) bool {
+	return st.recorded && o.Headers != nil && len(o.Headers.Meta) > 0 && reflect.DeepEqual(s3client.Headers(st.record.Headers), *o.Headers)
 }
 
 // onlyAttributes says whether a state has no byte that its base does not have.

@@ -71,11 +71,11 @@ func (f *File) isOpen() bool {
 	return f.mu.refs > 0
 }
 
-// Uncertain says whether the file is a new one whose upload had no answer: nobody knows whether there is an object.
+// Uncertain says whether an upload of the file had no answer: nobody knows which object there is, if any.
 func (d *Detaching) Uncertain() bool { return d != nil && d.f != nil && d.f.isUncertain() }
 
-// Erase deletes the object of a new file whose upload had no answer: nobody knows whether it is there, and nobody else
-// would delete it. For every other file it does nothing.
+// Erase deletes the object of a file whose upload had no answer: nobody knows whether it is there, and for a new file nobody
+// else would delete it. For every other file it does nothing.
 func (d *Detaching) Erase(ctx context.Context) error {
 	if !d.Uncertain() {
 		return nil
@@ -90,7 +90,7 @@ func (d *Detaching) Erase(ctx context.Context) error {
 func (f *File) isUncertain() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.underLocked() == nil && f.mu.uncertain
+	return f.mu.uncertain
 }
 
 // Done says that the name is gone: the File lives on for its handles alone, Sync has nothing to do any more, and what

@@ -15,7 +15,7 @@ const (
 // fillLocked has zeros written behind an entry of n bytes that was just appended, if it was where nothing was written
 // before. A failure is none of the entry's: the space is as good as it was.
 func (l *ledger) fillLocked(s *segment, n int64) {
-	if s.end >= 0 {
+	if s.end <= s.ready {
 		return
 	}
 	s.ready = s.end

@@ -85,7 +85,7 @@ func TestTheLogIsNotFilledAheadOfLargeEntries(t *testing.T) {
 // What is found again is the same whether space was filled, in part, or not at all.
 func TestFillingAheadLosesNothing(t *testing.T) {
 	for _, fails := range []string{"never", "at times", "always"} {
-		for _, segment := range []int64{8 << 10, 100 << 10, defaultSegment} {
+		for _, segment := range []int64{20 << 10, 100 << 10, defaultSegment} {
 			t.Run(fmt.Sprintf("fails %s, segments of %d", fails, segment), func(t *testing.T) {
 				dir := t.TempDir()
 				j := openUntended(t, Options{Dir: dir, segmentBytes: segment})
@@ -99,7 +99,7 @@ func TestFillingAheadLosesNothing(t *testing.T) {
 					return fill(file, b, off)
 				}
 				var want [][]byte
-				for i := range 100 {
+				for i := range 50 {
 					data := bytes.Repeat([]byte{byte(i + 1)}, 1+i*37%5000)
 					if _, err := j.AddNote("k", data); err != nil {
 						t.Fatal(err)

@@ -43,13 +43,16 @@ func checkBucket(name string) error {
 // checkNewBucket is checkBucket for a bucket to be made: names that begin with xn-- are for the service alone, and one that
 // would not be shown is not made.
 func (t *Tree) checkNewBucket(name string) error {
-	switch {
-	case strings.HasPrefix(name, "xn--"):
+	if strings.HasPrefix(name, "xn--") {
 		return &ruleError{name, "it does not begin with xn--"}
-	case !t.wanted(name):
+	}
+	if err := checkBucket(name); err != nil {
+		return err
+	}
+	if !t.wanted(name) {
 		return &ruleError{name, "it matches --bucket-pattern (" + strings.Join(t.o.BucketPattern, ":") + ")"}
 	}
-	return checkBucket(name)
+	return nil
 }
 
 // bucketShown says whether a bucket of the account's list can be a directory. Parts of large objects lie in

@@ -91,7 +91,7 @@ func TestBucketNames(t *testing.T) {
 			t.Errorf("%q accepted", n)
 		}
 	}
-	if checkNewBucket("xn--abc") == nil || checkNewBucket("abc") != nil {
+	if tr := (&Tree{}); tr.checkNewBucket("xn--abc") == nil || tr.checkNewBucket("abc") != nil {
 		t.Error("new names")
 	}
 }

@@ -58,7 +58,7 @@ type lister struct {
 	any         bool            // something was there
 	unsure      []string        // directories by what was put below them alone, which listings do not show any more
 	asked       time.Time       // when the latest page was asked for
-	listing     *cache.Listing[Entry]
+	listing     *cache.Listing[packed]
 	added, most int // to listing
 }
 
@@ -214,7 +214,7 @@ func (t *Tree) newLister(path, after string) *lister {
 	return l
 }
 
-func (t *Tree) listerLocked(path string, listing *cache.Listing[Entry]) *lister {
+func (t *Tree) listerLocked(path string, listing *cache.Listing[packed]) *lister {
 	bucket, key, _ := t.space.locate(path)
 	return &lister{t: t, path: path, bucket: bucket, prefix: dirKey(key), ours: t.mu.overlay.names(path),
 		listing: listing, most: max(t.o.MaxEntries/2, 1)}
@@ -456,7 +456,7 @@ func (l *lister) flush(bound string, all bool, yield func(Entry) bool) bool {
 			if l.added++; l.added > l.most { // more than the cache shall hold of one directory
 				l.listing = nil
 			} else {
-				l.listing.AddSeen(name, m.Entry, m.came)
+				l.seen(name, m.Entry, m.came)
 			}
 		}
 		if name > l.after && !yield(m.Entry) {

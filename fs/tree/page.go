@@ -114,7 +114,7 @@ func (l *lister) keepPage(path, bound, after string) {
 	}
 	for _, c := range l.held[:n] {
 		if e, found, sure := t.mergeLocked(join(l.path, c.name), c.shown, c.asked); found && sure {
-			l.listing.AddSeen(c.name, e, c.came)
+			l.seen(c.name, e, c.came)
 		}
 	}
 	t.mu.Unlock()

@@ -17,8 +17,8 @@ import (
 type Tree struct {
 	o       Options
 	space   space
-	entries *cache.Entries[Entry] // by directory's path; what listings, HEADs and changes made here said
-	born    time.Time             // the times of directories that have none
+	entries names     // by directory's path; what listings, HEADs and changes made here said
+	born    time.Time // the times of directories that have none
 
 	asks  flights[Entry]    // by path: lookups
 	pages flights[page]     // by bucket, prefix and position: pages of listings
@@ -115,7 +115,7 @@ func New(o Options) *Tree {
 	if o.Copy == nil {
 		t.o.Copy = t.copyOnce
 	}
-	t.entries = cache.NewEntries[Entry](o.MaxEntries, o.Now)
+	t.entries = names{cache.NewEntries[packed](o.MaxEntries, o.Now), t}
 	t.mu.overlay = newOverlay(o.MaxEntries, func(p string) { t.entries.ForgetName(split(p)) })
 	t.mu.versions = newLRU[*remembered](o.MaxEntries)
 	t.mu.dirs = newLRU[*directory](o.MaxEntries)
@@ -426,8 +426,9 @@ func (t *Tree) mergeLocked(path string, s shown, asked time.Time) (e Entry, foun
 // changedLocked is what a path is by a change made here.
 func (t *Tree) changedLocked(path string, c *change, sure bool) (e Entry, found, _ bool) {
 	if c.live() {
-		e = c.it
-		e.Seen = t.o.Now()
+		if e = c.it; c.kind != unsaved { // else its version may be replaced at this moment
+			e.Seen = t.o.Now()
+		}
 		return e, true, sure
 	}
 	if t.mu.overlay.living(path) {

@@ -1,0 +1,125 @@
+package tree
+
+import (
+	"encoding/hex"
+	"strconv"
+	"strings"
+	"time"
+
+	"pailfs/cache"
+)
+
+// names are the entries remembered, in the form of packed.
+type names struct {
+	*cache.Entries[packed]
+	t *Tree
+}
+
+// packed is an Entry in a fifth of the room: of most there is nothing to say but what a listing says. The others are kept
+// whole.
+type packed struct {
+	sum      [16]byte // the ETag, if it is an MD5
+	size     int64
+	modified int64  // nanoseconds since 1970; 0 for none
+	parts    uint32 // of the ETag of an object made of parts; 0 is none
+	dir      bool
+	full     bool
+	whole    *Entry
+}
+
+// pack packs what is known of a path. Seen is not part of it: cache.Entries has that for each.
+func (t *Tree) pack(e Entry) packed {
+	e.Seen = time.Time{}
+	for _, at := range []*time.Time{&e.Modified, &e.Mtime, &e.Ctime, &e.Atime} {
+		*at = at.Round(0).UTC() // so that equal times are the same
+	}
+	p := packed{dir: e.IsDir(), full: e.Full, size: e.Size}
+	if !e.Modified.IsZero() {
+		p.modified = e.Modified.UnixNano()
+	}
+	sum, parts, _ := strings.Cut(e.ETag, "-")
+	if len(sum) == 2*len(p.sum) {
+		_, _ = hex.Decode(p.sum[:], []byte(sum)) // what is no sum comes out as another ETag
+	}
+	if n, err := strconv.ParseUint(parts, 10, 32); err == nil {
+		p.parts = uint32(n)
+	}
+	if t.unpack(e.Path, p) != e {
+		return packed{whole: &e}
+	}
+	return p
+}
+
+// unpack is the Entry that was packed, but for Seen.
+func (t *Tree) unpack(path string, p packed) Entry {
+	if p.whole != nil {
+		return *p.whole
+	}
+	bucket, key, err := t.space.locate(path)
+	if err != nil {
+		return Entry{} // nor can it have been packed
+	}
+	e := Entry{Path: path, Bucket: bucket, Key: key, UID: t.o.UID, GID: t.o.GID, Full: p.full}
+	if p.modified != 0 {
+		e.Modified = time.Unix(0, p.modified).UTC()
+	}
+	if p.dir {
+		e.Mode = typeDir | t.o.DirMode
+		born := t.born.Round(0).UTC()
+		e.Mtime, e.Ctime, e.Atime = born, born, born
+		return e
+	}
+	e.Mode, e.Size, e.ETag = typeRegular|t.o.FileMode, p.size, hex.EncodeToString(p.sum[:])
+	if p.parts > 0 {
+		e.ETag += "-" + strconv.FormatUint(uint64(p.parts), 10)
+	}
+	e.Mtime, e.Ctime, e.Atime = e.Modified, e.Modified, e.Modified
+	return e
+}
+
+func (n names) Put(dir, name string, e Entry) { n.Entries.Put(dir, name, n.t.pack(e)) }
+
+func (n names) Get(dir, name string) (Entry, time.Time, bool) {
+	p, seen, ok := n.Entries.Get(dir, name)
+	if !ok {
+		return Entry{}, seen, false
+	}
+	e := n.t.unpack(join(dir, name), p)
+	e.Seen = seen
+	return e, seen, true
+}
+
+func (n names) Amend(dir, name string, f func(Entry) (Entry, bool)) {
+	n.Entries.Amend(dir, name, func(p packed) (packed, bool) {
+		e, ok := f(n.t.unpack(join(dir, name), p))
+		if !ok {
+			return p, false
+		}
+		return n.t.pack(e), true
+	})
+}
+
+func (n names) All(dir string) ([]cache.Named[Entry], bool) {
+	all, ok := n.Entries.All(dir)
+	return n.unpackAll(dir, all), ok
+}
+
+func (n names) After(dir, name string, most int) ([]cache.Named[Entry], bool) {
+	next, ok := n.Entries.After(dir, name, most)
+	return n.unpackAll(dir, next), ok
+}
+
+func (n names) unpackAll(dir string, all []cache.Named[packed]) []cache.Named[Entry] {
+	out := make([]cache.Named[Entry], len(all))
+	for i, one := range all {
+		e := n.t.unpack(join(dir, one.Name), one.Entry)
+		e.Seen = one.Seen
+		out[i] = cache.Named[Entry]{Name: one.Name, Entry: e, Seen: one.Seen}
+	}
+	return out
+}
+
+// seen remembers a name of a listing, and when the store showed it.
+func (l *lister) seen(name string, e Entry, when time.Time) {
+	l.listing.AddSeen(name, l.t.pack(e), when)
+}

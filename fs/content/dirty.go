@@ -195,7 +195,9 @@ func (l *layout) split(off, n int64) []segment {
 }
 
 // isWhole says whether the file is its base of that size, byte by byte: the store can copy it.
-func (l *layout) isWhole(baseSize int64) bool { return len(l.dirty) == 0 && l.base == l.size && l.size == baseSize }
+func (l *layout) isWhole(baseSize int64) bool {
+	return len(l.dirty) == 0 && l.base == l.size && l.size == baseSize
+}
 
 // nextData is the first byte at or behind off that is not in a hole; false when none is.
 func (l *layout) nextData(off int64) (int64, bool) {

@@ -35,15 +35,17 @@
 //	readahead.go  pure: what to fetch ahead; readers.go: shared among whom
 //	write.go      WriteAt, Append, Truncate, Allocate
 //	stream.go     the upload that runs while a file is written
+//	punched.go    a stream's bytes that are in the store alone; room.go: when they are given away
 //	clone.go      CloneRange: bytes that another object has
 //	dirty.go      pure: sets of bytes, and the layout of a file over spool, base and zeros
+//	states.go     the chain of a file's states, each over the one before
 //	commit.go     Sync: one state of the file becomes the object; send.go: its bytes and its upload
 //	own.go        versions that this mount itself may have stored, unknown to the file
 //	conflict.go   the base changed or vanished; both versions are kept. fetch.go: the base into the spool
 //	flush.go      Flush; keep.go: states in the journal
 //	behind.go     the committer; queue.go: in which order (pure); storekept.go: one commit of a kept state
 //	sync.go       many files at once
-//	move.go       rename of open and unsaved files; detach.go: unlink
+//	move.go       rename of open and unsaved files; yield.go: what they replace; detach.go: unlink
 //	load.go       what earlier runs left
 //	ahead.go      bytes that nobody has asked for yet
 //
@@ -54,7 +56,8 @@
 // they are held across disk and network, and waited for with a context.
 //   - sending: who stores the file, moves or detaches it. A Detaching holds it, and turn, until Done or Undo.
 //   - turn: who changes the file's bytes, and a Sync, which stores one state of it. The committer has it for moments only.
-//   - recording: who writes or drops the file's record in the journal; never held across the network.
+//   - recording: who writes or drops the file's record in the journal. Held across one request alone: the deletion of the
+//     former name of a renamed file, between two records.
 //
 // No one takes a second File's tokens but Move, whose target may be in a Detaching of the same caller, and who stores a
 // file's clones before it changes or goes. The mutexes are never held across disk, network, or a func of Options. A writer

@@ -157,6 +157,63 @@ func over(f *File, p []byte, off int, q []byte) []byte {
 	return p
 }
 
+// On a full disk everything goes that the store has, of other files too; what is on its way is waited for; and when there is
+// nothing to give and nothing to wait for that is the end of it.
+func TestRoomOnAFullDisk(t *testing.T) {
+	ctx := context.Background()
+	r := rigFor(t)
+	other, f := r.create("other"), r.create("k")
+	if r.files.makeRoom(ctx, f, 0) {
+		t.Error("room was made of nothing")
+	}
+	p := pattern(1, streamSize)
+	write(other, 0, p)
+	check(other.currentStream().Wait(ctx, 0))
+	if other.isPunched() {
+		t.Fatal("the newest bytes were given away")
+	}
+	if !r.files.makeRoom(ctx, f, 0) || !other.isPunched() {
+		t.Error("what the store has was not given away")
+	}
+	if before := r.files.streams.releasedSoFar(); r.files.makeRoom(ctx, f, before) {
+		t.Error("room was made of nothing")
+	}
+	open := make(chan struct{})
+	r.fault.Add(s3fault.Rule{Call: "UploadPart", Hook: func(ctx context.Context, _ s3fault.Call) error {
+		<-open
+		return nil
+	}})
+	write(f, 0, p)
+	made := make(chan bool)
+	go func() { made <- r.files.makeRoom(ctx, f, r.files.streams.releasedSoFar()) }()
+	close(open)
+	if !<-made || !f.isPunched() {
+		t.Error("what was on its way was not waited for")
+	}
+	for _, f := range []*File{f, other} {
+		wantSync(t, f)
+		wantRead(t, f, p)
+		f.Close(nil)
+	}
+}
+
+// What cannot be sent is no reason to wait for ever, and is tried once more.
+func TestNoRoomWhileTheStoreIsAway(t *testing.T) {
+	r := rigFor(t)
+	f := r.create("k")
+	r.fault.Add(s3fault.Rule{Call: "UploadPart", Before: s3client.Temporary})
+	write(f, 0, pattern(1, streamSize))
+	if r.files.makeRoom(context.Background(), f, 0) {
+		t.Error("room was made")
+	}
+	r.fault.Clear()
+	if !r.files.makeRoom(context.Background(), f, 0) {
+		t.Error("no room was made when the store was back")
+	}
+	wantSync(t, f)
+	f.Close(nil)
+}
+
 // A commit that fails keeps the stream: the next one ends it, and sends nothing twice.
 func TestCommitOfAPunchedFileFails(t *testing.T) {
 	for _, behind := range []bool{false, true} {

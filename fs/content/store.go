@@ -125,6 +125,7 @@ func (s *Files) drop(f *File, off func()) {
 		if v := f.Stat().Version; v.ETag != "" {
 			s.o.Blocks.CancelPrefetch(v, 0, v.Size) // nobody is left who would read it
 		}
+		s.cacheStored(f, spool)
 	}
 	s.discard(f, spool)
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -153,6 +154,34 @@ func BenchmarkKeep(b *testing.B) {
 		}
 		if err := s.Discard(); err != nil {
 			b.Fatal(err)
+		}
+	}
+}
+
+// An entry is put together where the last one was: a large one before it leaves nothing behind, and costs no memory for good.
+func TestEntriesShareABuffer(t *testing.T) {
+	dir := t.TempDir()
+	j := openUntended(t, Options{Dir: dir})
+	sizes := []int{0, 70_000, 1, 33, 8, 3 * inlineBytes, 7, 100}
+	for i, n := range sizes {
+		if _, err := j.AddNote("k", bytes.Repeat([]byte{byte('a' + i)}, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := cap(j.log.mu.buf); n == 0 || n > 2*inlineBytes {
+		t.Errorf("%d bytes are kept", n)
+	}
+	if err := j.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	j = openUntended(t, Options{Dir: killed(t, dir)})
+	notes := j.Notes("k")
+	if len(notes) != len(sizes) {
+		t.Fatalf("%d notes", len(notes))
+	}
+	for i, n := range notes {
+		if string(n.Data) != strings.Repeat(string(rune('a'+i)), sizes[i]) {
+			t.Errorf("note %d of %d bytes has %d", i, sizes[i], len(n.Data))
 		}
 	}
 }

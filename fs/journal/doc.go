@@ -16,6 +16,7 @@
 //	log.go       the log: append, what is alive   spoolfile.go  spools in files, each read checked
 //	commit.go    group commit, failed syncs       sums.go       pure: the checks of a file
 //	trim.go      giving space back                replay.go     reading the log
+//	release.go   bytes that are given away
 //	                                              recovered.go  what earlier runs kept
 //
 // What is durable when. An entry is written to the file before the call that makes it returns: kill -9 loses nothing.
@@ -27,6 +28,9 @@
 // behind what was kept is cut off by the next run. A file goes when the drop of its record is durable. So a record without
 // its bytes, or with bytes that do not fit, is damage, while a file without a record was never acknowledged to anybody and
 // is removed by the next Open.
+//
+// A spool's owner may give bytes away that are somewhere else (Spool.Release): the file has a hole there, and who reads them
+// gets ErrReleased, in the next run too, where the record names the parts of the upload that have them.
 //
 // Errors of the disk, a full one included, are returned as they are (errors.Is(err, syscall.ENOSPC) works). After a write
 // that failed the log is as it was before. After a sync that failed see syncTo.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Kinds of entries: the first byte of a body.
@@ -36,10 +37,11 @@ type entry struct {
 	noteKind string
 }
 
-// encode makes an entry with room for its frame, filled up as entryBytes says; n is the length of its body.
-func (e entry) encode() (buf []byte, n int) {
-	buf = make([]byte, frameBytes, frameBytes+64+len(e.id)+len(e.record)+len(e.data)+len(e.checks)+len(e.noteKind))
-	buf = append(buf, e.kind)
+// encode makes an entry with room for its frame, filled up as entryBytes says, in old where that is large enough; n is the
+// length of its body.
+func (e entry) encode(old []byte) (buf []byte, n int) {
+	buf = slices.Grow(old[:0], frameBytes+64+len(e.id)+len(e.record)+len(e.data)+len(e.checks)+len(e.noteKind))
+	buf = append(append(buf, make([]byte, frameBytes)...), e.kind)
 	switch e.kind {
 	case kindKeep:
 		var flags byte

@@ -50,6 +50,7 @@ type ledger struct {
 		gone    []tombstone // since durable
 		doomed  []doomed
 		seq     uint64 // of the latest note
+		buf     []byte // of the latest entry, to be used again
 		syncs   uint64
 		entries uint64
 	}
@@ -136,7 +137,10 @@ func (l *ledger) appendLocked(e entry) (place, error) {
 	if l.mu.closed {
 		return place{}, os.ErrClosed
 	}
-	buf, n := e.encode()
+	buf, n := e.encode(l.mu.buf)
+	if cap(buf) <= 2*inlineBytes {
+		l.mu.buf = buf // who writes ten thousand small files makes no garbage of as many entries
+	}
 	if n > maxBody {
 		return place{}, fmt.Errorf("entry of %d bytes: %w", n, unix.EFBIG)
 	}

@@ -42,6 +42,7 @@ type Spool struct {
 		bound int64
 
 		released []Range // given away (release.go); sorted, disjoint, never changed in place
+		ahead    int64   // the file has disk blocks up to there (release.go)
 
 		size    int64
 		data    []byte // in memory: from offset 0; behind it is a hole

@@ -278,6 +278,7 @@ func (s *Spool) writeFile(p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	s.allocateAhead(f, off, end)
 	n, err := f.WriteAt(p, off)
 	if err != nil {
 		return n, errors.Join(err, s.sumAgain(f, span))

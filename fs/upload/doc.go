@@ -34,6 +34,8 @@
 //  6. ListParts tells neither the headers that an upload was begun with nor what its parts have in them. A part is used again
 //     when its ETag is the MD5 of the bytes that it should have; copied ones are copied again; headers that are not known are
 //     looked at afterwards and put right.
+//  7. A caller may have given bytes of acknowledged parts away (Stream.Rely). Such an upload is not aborted and not begun
+//     anew, whatever its requests are answered, and its object is looked at before it is forgotten. Gone, it is ErrLost.
 //
 // An upload's life, each step noted in the Register:
 //

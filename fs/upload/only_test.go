@@ -18,16 +18,16 @@ type partly struct {
 
 var errNotHere = errors.New("not here")
 
-func (p *partly) ReadAt(b []byte, off int64) (int, error) {
-	p.Lock()
-	for _, r := range p.gone {
+func (f *partly) ReadAt(b []byte, off int64) (int, error) {
+	f.Lock()
+	for _, r := range f.gone {
 		if r.Off < off+int64(len(b)) && off < r.Off+r.Len {
-			p.Unlock()
+			f.Unlock()
 			return 0, errNotHere
 		}
 	}
-	p.Unlock()
-	return p.file.ReadAt(b, off)
+	f.Unlock()
+	return f.file.ReadAt(b, off)
 }
 
 // relying is a stream of 60 KiB whose parts 2 to 4 (of 8, 8 and 16 KiB) are in the store alone.

@@ -46,15 +46,32 @@ const (
 // A record is what is known of one name. It is replaced, never changed.
 type record[E any] struct {
 	entry E
-	seen  time.Time
+	seen  moment
 	kind  kind
 	seq   uint64 // when it was made
 	local uint64 // when the name was last changed by Put, Absent or Remove; 0: never
 }
 
+// moment is a time in eight bytes: nanoseconds since 1970, 0 for the zero time.
+type moment int64
+
+func momentOf(t time.Time) moment {
+	if t.IsZero() {
+		return 0
+	}
+	return moment(t.UnixNano())
+}
+
+func (m moment) time() time.Time {
+	if m == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, int64(m))
+}
+
 // A directory is guarded by Entries.mu.
 type directory[E any] struct {
-	names    *simplelru.LRU[string, record[E]]
+	names    table[E]
 	complete bool
 	listed   time.Time // since when it is complete: no name was looked at before
 	lost     uint64    // when it last lost a name to the bound
@@ -89,13 +106,13 @@ func unbounded[V any]() *simplelru.LRU[string, V] {
 // Get returns a present name's entry and when it was seen.
 func (c *Entries[E]) Get(dir, name string) (e E, seen time.Time, ok bool) {
 	r, ok := c.get(dir, name, present)
-	return r.entry, r.seen, ok
+	return r.entry, r.seen.time(), ok
 }
 
 // IsAbsent reports whether the name was found absent, and when. It does not look at Complete.
 func (c *Entries[E]) IsAbsent(dir, name string) (seen time.Time, ok bool) {
 	r, ok := c.get(dir, name, absent)
-	return r.seen, ok
+	return r.seen.time(), ok
 }
 
 func (c *Entries[E]) get(dir, name string, k kind) (record[E], bool) {
@@ -129,7 +146,7 @@ func (c *Entries[E]) change(dir, name string, r record[E]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.seq++
-	r.seen, r.seq, r.local = c.now(), c.mu.seq, c.mu.seq
+	r.seen, r.seq, r.local = momentOf(c.now()), c.mu.seq, c.mu.seq
 	d := c.dirLocked(dir)
 	d.order(name, r.kind == present)
 	d.changed = c.mu.seq
@@ -189,7 +206,7 @@ func (c *Entries[E]) Len() int {
 func (c *Entries[E]) dirLocked(dir string) *directory[E] {
 	d, ok := c.mu.dirs.Get(dir)
 	if !ok {
-		d = &directory[E]{names: unbounded[record[E]]()}
+		d = &directory[E]{}
 		c.mu.dirs.Add(dir, d)
 	}
 	return d

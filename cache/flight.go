@@ -181,8 +181,14 @@ func (b *Blocks) unqueueLocked(f *flight) {
 	}
 }
 
-// startLocked reserves the flight's bytes, evicts for them, and lets it fly.
+// startLocked reserves what the flight needs and lets it fly.
 func (b *Blocks) startLocked(f *flight) {
+	b.reserveLocked(f)
+	go b.fly(f)
+}
+
+// reserveLocked reserves the flight's bytes and evicts for them. land ends it.
+func (b *Blocks) reserveLocked(f *flight) {
 	b.mu.inFlight += f.cost
 	for b.memory.bytes.Load()+b.mu.inFlight+b.buffers.held.Load() > b.o.MemoryBytes {
 		if !b.memory.evictOldest() {
@@ -190,7 +196,6 @@ func (b *Blocks) startLocked(f *flight) {
 		}
 	}
 	b.mu.running++
-	go b.fly(f)
 }
 
 // shed takes blocks from the disk's queue that take memory for its sake alone: the disk never slows the network. It

@@ -113,7 +113,7 @@ func (l *Listing[E]) AddSeen(name string, e E, seen time.Time) {
 		l.dir.sorted = nil // many may come: put in order at once, when it is wanted
 	}
 	c.mu.seq++
-	c.setLocked(l.dir, name, record[E]{entry: e, seen: seen, kind: present, seq: c.mu.seq, local: old.local})
+	c.setLocked(l.dir, name, record[E]{entry: e, seen: momentOf(seen), kind: present, seq: c.mu.seq, local: old.local})
 	c.shrinkLocked()
 	if l.dir.lost > l.seq {
 		for range 2 {

@@ -49,7 +49,7 @@ func (c *Entries[E]) Amend(dir, name string, f func(E) (E, bool)) {
 		return
 	}
 	if r.entry, ok = f(r.entry); ok {
-		r.seen = c.now()
+		r.seen = momentOf(c.now())
 		d.names.Add(name, r)
 	}
 }
@@ -70,7 +70,7 @@ func (d *directory[E]) named(names []string) []Named[E] {
 	all := make([]Named[E], 0, len(names))
 	for _, name := range names {
 		r, _ := d.names.Peek(name)
-		all = append(all, Named[E]{Name: name, Entry: r.entry, Seen: r.seen})
+		all = append(all, Named[E]{Name: name, Entry: r.entry, Seen: r.seen.time()})
 	}
 	return all
 }

@@ -45,7 +45,7 @@ func (t *Tree) askBuckets(ctx context.Context, known bool) (out []Entry, stale b
 	l.ours = t.mu.overlay.names("")
 	t.mu.Unlock()
 	for _, m := range l.merge(l.held, l.ours) {
-		listing.AddSeen(m.Path, t.pack(m.Entry), m.came)
+		listing.AddSeen(m.Path, t.pack(m.Path, m.Entry), m.came)
 		out = append(out, m.Entry)
 	}
 	listing.Done()

@@ -11,8 +11,8 @@ import (
 	"pailfs/s3client"
 )
 
-// maxTarget is the longest target of a symbolic link (PATH_MAX).
-const maxTarget = 4096
+// maxTarget is the longest target of a symbolic link in bytes: PATH_MAX less the zero at its end.
+const maxTarget = 4095
 
 // Create makes a file that is not stored yet: no request. It stays Pending until Stored, Unlink or Discard. The caller
 // knows that the name is free.

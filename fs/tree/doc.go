@@ -5,10 +5,12 @@
 // takes from fs/upload. content's Stored callback arrives here through fs. With Options.Later small changes go there
 // instead of the store, and what became of them arrives at Settled.
 //
-// What is where: key.go (name and key), attributes.go (headers and attributes) and laterBound are pure; overlay.go holds
-// the changes made here against listings that lag; known.go and following.go answer without a request; lookup.go,
-// verify.go, complete.go, list.go and bucket.go ask; bucketname.go has the rules of buckets' names; learn.go takes what GETs said; change.go, setattr.go, headers.go,
-// rename.go, renamedir.go, renamerecord.go, renameagain.go (what a dead process began), renamelog.go and copymany.go change; later.go hands changes to Later, settled.go takes what became of them,
+// What is where: key.go (name and key), bucketname.go (rules of buckets' names), attributes.go (headers and attributes),
+// packed.go (how names are kept) and laterBound are pure; overlay.go holds the changes made here against listings that
+// lag; known.go and following.go answer without a request; lookup.go, verify.go, complete.go, page.go, list.go and
+// bucket.go ask; walk.go and walkread.go list many directories at once; learn.go takes what GETs said; change.go,
+// setattr.go, headers.go, rename.go, renamedir.go, renamerecord.go, renameagain.go (what a dead process began),
+// renamelog.go and copymany.go change; later.go hands changes to Later, settled.go takes what became of them,
 // recovered.go what an earlier run left; flight.go shares requests; away.go knows whether the store answers.
 //
 // A path is known by, in this order: a change made here that is not stored yet; a change made here that a listing or
@@ -17,9 +19,11 @@
 // showed, or decides between a listing and a change made here that contradict each other for long.
 //
 // Requests: an unknown name is one LIST; the second unknown name of its directory within the TTL lists the directory's
-// first page instead; attributes are one HEAD for each version of an object, and one LIST for a directory (its
-// marker "dir/"). Create is none, Mkdir one PUT, Unlink one DELETE, a renamed file one copy and one DELETE, a
-// changed attribute one copy.
+// first page instead, and in a large directory names in order the page that begins with them; attributes are one HEAD for
+// each version of an object, and one LIST for a directory (its marker "dir/"). A listing is a LIST for each thousand
+// names, one page ahead; where directories of one parent are listed, or looked at, in order, it is a LIST for each
+// thousand keys below that parent. Create is none, Mkdir one PUT, Unlink one DELETE, a renamed file one copy and one
+// DELETE, a changed attribute one copy.
 //
 // With Later a change costs no request here. The overlay pins it until Later has settled it: no listing is asked about it,
 // nothing drops it, and it answers for its name whatever the TTL, as does what is known of a directory that was made and is
@@ -37,10 +41,10 @@
 //
 // Locks: a path's turn (later.go) orders the changes of a path on their way to Later, from the look at what it is to the
 // record of what was accepted. It is held across Later's calls and across requests; who has one takes at most that of a
-// directory above, and it comes before every other lock. Settled takes none. Tree.mu guards the overlay and the small memories; cache.Entries' own lock is taken below it. Neither is held
-// across a request. flights.mu is taken with none of these, absence.mu below it or alone. Goroutines are those of
-// flights, which Close waits for, cancelling those nobody waits for, and a listing's fetch of the next page, which the
-// listing waits for.
+// directory above, and it comes before every other lock. Settled takes none. Tree.mu guards the overlay and the small memories; cache.Entries' own lock is taken below it, a walk's
+// mu before it. None is held across a request. flights.mu is taken with none of these but a walk's, absence.mu below it
+// or alone. Goroutines are those of flights, which Close waits for, cancelling those nobody waits for (the page that a
+// walk reads ahead), and a listing's fetch of the next page, which the listing waits for.
 //
 // It never writes an object's content but those of markers, links and special files, never deletes a source that was
 // not copied, and never turns an error of the store into "no such file".

@@ -1,11 +1,14 @@
 package tree
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+
+	"pailfs/s3client"
 )
 
 func TestLocate(t *testing.T) {
@@ -138,5 +141,88 @@ func TestLaterBound(t *testing.T) {
 	}
 	if b := laterBound("a-b-c", func(p string) bool { return p == "a" }); b != "a-b" {
 		t.Errorf("ruled out: %q", b)
+	}
+}
+
+// alsoHas is a store that has keys which others refuse, in its top directory.
+type alsoHas struct {
+	s3client.Store
+	keys []string
+}
+
+func (s alsoHas) List(ctx context.Context, req s3client.ListRequest) (s3client.ListPage, error) {
+	p, err := s.Store.List(ctx, req)
+	for _, key := range s.keys {
+		if err == nil && req.Prefix == "" && req.After == "" {
+			p.Objects = append(p.Objects, s3client.Object{Bucket: req.Bucket, Key: key, ETag: "x", Size: 1})
+		}
+	}
+	slices.SortFunc(p.Objects, func(a, b s3client.Object) int { return strings.Compare(a.Key, b.Key) })
+	return p, err
+}
+
+// Each key is a file or a directory under the path that it is, or it is hidden and counted. None is another's.
+func TestEveryKeyHasOneRule(t *testing.T) {
+	long := strings.Repeat("k", 255)
+	seen := []string{
+		"plain", "a%41", "a%2Fb", "a+b", "a b", " ", "  lead", "trail ", "tab\tx", "nl\nx", "cr\rx", "\x01", "esc\x1bx", "\x7f", `back\slash`, "q?x", "h#x",
+		"amp&x", "<x>", "'", `"`, "*", "é" /* NFC */, "e\u0301" /* NFD */, "\U0001F600", "\ufffe", "\uffff", "\u202e", "...", ".hidden", "a..b", "~", "-rf",
+		long, "deep/" + strings.Repeat(long+"/", 3) + strings.Repeat("k", 251), // 1024 bytes
+		"in/é/x", "in/e\u0301/x", "case", "CASE", "with.dots/a.b.c", "con", "x.",
+	}
+	hidden := []string{
+		"/", "/lead", "//", "a//b", "a//", "a///b", ".", "..", "./x", "../x", "a/./b", "a/../b", "a/.", "a/..", long + "k", "w/" + long + "k/x",
+	}
+	// Few stores take these, and some give them out.
+	strange := []string{"bad\xed\xa0\x80surrogate", "bad\xffutf8", "nul\x00x"}
+	// "dir" is an object beside keys below it, "dir2" beside its own marker.
+	shadowed := []string{"dir", "dir2"}
+	r := newRig(t, Options{Bucket: bkt})
+	for _, key := range slices.Concat(seen, hidden, shadowed, []string{"dir/below", "dir2/", "marked/"}) {
+		r.object(key, "x")
+	}
+	r.tree.o.Store = alsoHas{r.tree.o.Store, strange}
+	hidden = append(hidden, strange...)
+	files := map[string]bool{}
+	for _, p := range r.walkAll("") {
+		if !strings.HasSuffix(p, "/") {
+			files[p] = true
+		}
+	}
+	for _, key := range append(seen, "dir/below") {
+		if !files[key] {
+			t.Errorf("%q is not listed", key)
+		}
+		delete(files, key)
+		if e := r.lookup(key); e.Key != key || e.IsDir() {
+			t.Errorf("%q is %+v", key, e)
+		}
+	}
+	for p := range files {
+		t.Errorf("%q is listed", p)
+	}
+	why := map[string]string{}
+	for _, h := range r.tree.Hidden() {
+		why[h.Key] = h.Why
+	}
+	for _, key := range shadowed {
+		if e := r.lookup(key); !e.IsDir() || why[key] != "shadowed" {
+			t.Errorf("%q: %+v, %q", key, e, why[key])
+		}
+	}
+	if e := r.lookup("marked"); !e.IsDir() {
+		t.Errorf("%+v", e)
+	}
+	for _, key := range hidden { // the key, or the prefix that no path leads into
+		found := false
+		for h, reason := range why {
+			found = found || reason == "name" && (h == key || strings.HasSuffix(h, "/") && strings.HasPrefix(key, h))
+		}
+		if !found {
+			t.Errorf("%q is not counted: %q", key, why)
+		}
+		if _, err := r.tree.Lookup(r.ctx, key); !errors.Is(err, ErrNotFound) && !errors.Is(err, ErrNameTooLong) {
+			t.Errorf("%q: %v", key, err)
+		}
 	}
 }

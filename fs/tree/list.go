@@ -25,8 +25,12 @@ import (
 //     has are merged in at their place.
 //  4. What was seen is remembered in passing, but a directory is complete only when its listing came to its end.
 
-// heldMax is how many entries may be held back before the store is asked what they wait for.
-const heldMax = 2000
+const (
+	// heldMax is how many entries may be held back before the store is asked what they wait for, and heldFirst while no
+	// entry was shown yet: somebody waits for the first one ("part-0001", "part-0002" ... wait for "part/").
+	heldMax   = 2000
+	heldFirst = 100
+)
 
 // page is a page of a listing, when it was asked for and when it came.
 type page struct {
@@ -424,7 +428,11 @@ func (l *lister) bound(ctx context.Context, last string) (string, error) {
 	for {
 		bound := laterBound(last, func(p string) bool { return l.ruledOut[p] })
 		n := sort.Search(len(l.held), func(i int) bool { return l.held[i].name >= bound })
-		if len(l.held)-n <= heldMax || bound == last {
+		most := heldMax
+		if l.passed == "" && n == 0 {
+			most = heldFirst
+		}
+		if len(l.held)-n <= most || bound == last {
 			return bound, nil
 		}
 		p, err := l.t.o.Store.List(ctx, s3client.ListRequest{Bucket: l.bucket, Prefix: l.prefix + bound + "/", Max: 1})

@@ -424,3 +424,45 @@ func (s *lateStore) List(ctx context.Context, req s3client.ListRequest) (s3clien
 	}
 	return p, err
 }
+
+// A store whose listings show new objects at once and deletions late: what was deleted, renamed or made anew here is right
+// all the time, and what others delete goes when the listings say so.
+func TestDeletionsAreListedLate(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		for _, ttl := range []time.Duration{time.Second, time.Minute} {
+			r := newRig(t, Options{Bucket: bkt, Full: full, TTL: ttl}, s3mem.WithDeletionLag(5*time.Second))
+			for _, key := range []string{"a", "b", "c", "d/x", "d/y", "e/x", "g/h/x", "theirs"} {
+				r.object(key, "1")
+			}
+			r.walkAll("")
+			r.ok(r.tree.Unlink(r.ctx, "a"))
+			r.ok(r.tree.Rename(r.ctx, "b", "B", false, nil))
+			r.ok(r.tree.Unlink(r.ctx, "c"))
+			r.store("c", "made anew")
+			r.ok(r.tree.Rename(r.ctx, "d", "D", false, nil))
+			r.ok(r.tree.Unlink(r.ctx, "e/x")) // its directory stays by a marker
+			r.ok(r.tree.Unlink(r.ctx, "g/h/x"))
+			r.ok(r.tree.Rmdir(r.ctx, "g/h"))
+			r.ok(r.tree.Rmdir(r.ctx, "g"))
+			r.mem.Remove(bkt, "theirs")
+			for i := range 40 {
+				rest := " theirs"
+				if time.Duration(i)*300*time.Millisecond > 5*time.Second+ttl {
+					rest = ""
+				}
+				if got := r.names(""); got != "B D/ c e/"+rest && got != "B D/ c e/" {
+					t.Fatalf("%d: %s", i, got)
+				}
+				r.list("D", "x y")
+				r.list("e", "")
+				if e := r.lookup("c"); e.Size != 9 {
+					t.Fatalf("%d: %+v", i, e)
+				}
+				for _, p := range []string{"a", "b", "d", "d/x", "e/x", "g", "g/h", "g/h/x"} {
+					r.missing(p)
+				}
+				r.clock.add(300 * time.Millisecond)
+			}
+		}
+	}
+}

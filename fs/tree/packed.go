@@ -28,7 +28,7 @@ type packed struct {
 }
 
 // pack packs what is known of a path. Seen is not part of it: cache.Entries has that for each.
-func (t *Tree) pack(e Entry) packed {
+func (t *Tree) pack(path string, e Entry) packed {
 	e.Seen = time.Time{}
 	for _, at := range []*time.Time{&e.Modified, &e.Mtime, &e.Ctime, &e.Atime} {
 		*at = at.Round(0).UTC() // so that equal times are the same
@@ -44,7 +44,7 @@ func (t *Tree) pack(e Entry) packed {
 	if n, err := strconv.ParseUint(parts, 10, 32); err == nil {
 		p.parts = uint32(n)
 	}
-	if t.unpack(e.Path, p) != e {
+	if t.unpack(path, p) != e {
 		return packed{whole: &e}
 	}
 	return p
@@ -69,15 +69,22 @@ func (t *Tree) unpack(path string, p packed) Entry {
 		e.Mtime, e.Ctime, e.Atime = born, born, born
 		return e
 	}
-	e.Mode, e.Size, e.ETag = typeRegular|t.o.FileMode, p.size, hex.EncodeToString(p.sum[:])
-	if p.parts > 0 {
-		e.ETag += "-" + strconv.FormatUint(uint64(p.parts), 10)
-	}
+	e.Mode, e.Size, e.ETag = typeRegular|t.o.FileMode, p.size, p.etag()
 	e.Mtime, e.Ctime, e.Atime = e.Modified, e.Modified, e.Modified
 	return e
 }
 
-func (n names) Put(dir, name string, e Entry) { n.Entries.Put(dir, name, n.t.pack(e)) }
+func (p *packed) etag() string {
+	var b [2*len(p.sum) + 11]byte
+	hex.Encode(b[:], p.sum[:])
+	if p.parts == 0 {
+		return string(b[:2*len(p.sum)])
+	}
+	b[2*len(p.sum)] = '-'
+	return string(strconv.AppendUint(b[:2*len(p.sum)+1], uint64(p.parts), 10))
+}
+
+func (n names) Put(dir, name string, e Entry) { n.Entries.Put(dir, name, n.t.pack(join(dir, name), e)) }
 
 func (n names) Get(dir, name string) (Entry, time.Time, bool) {
 	p, seen, ok := n.Entries.Get(dir, name)
@@ -91,11 +98,13 @@ func (n names) Get(dir, name string) (Entry, time.Time, bool) {
 
 func (n names) Amend(dir, name string, f func(Entry) (Entry, bool)) {
 	n.Entries.Amend(dir, name, func(p packed) (packed, bool) {
-		e, ok := f(n.t.unpack(join(dir, name), p))
-		if !ok {
-			return p, false
+		path := join(dir, name)
+		old := n.t.unpack(path, p)
+		e, ok := f(old)
+		if !ok || e == old {
+			return p, ok
 		}
-		return n.t.pack(e), true
+		return n.t.pack(path, e), true
 	})
 }
 
@@ -121,5 +130,5 @@ func (n names) unpackAll(dir string, all []cache.Named[packed]) []cache.Named[En
 
 // seen remembers a name of a listing, and when the store showed it.
 func (l *lister) seen(name string, e Entry, when time.Time) {
-	l.listing.AddSeen(name, l.t.pack(e), when)
+	l.listing.AddSeen(name, l.t.pack(join(l.path, name), e), when)
 }

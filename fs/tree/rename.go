@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// copiesAtOnce is how many objects of a directory are copied at the same time.
-	copiesAtOnce = 16
+	// copiesAtOnce is how many objects of a directory are copied at the same time: half of them are being looked at, so that
+	// sixteen copies are on their way.
+	copiesAtOnce = 32
 	// maxHeld is how many objects of a directory are held in memory, some 400 bytes each, while it is renamed. Of what is
 	// beyond 16 bytes are.
 	maxHeld = 1 << 15

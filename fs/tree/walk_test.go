@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -302,4 +303,49 @@ func TestWalkMarkers(t *testing.T) {
 		r.names(fmt.Sprintf("d%03d", d))
 	}
 	r.cost("")
+}
+
+// Many walk at once, in different orders, while files come and go and time passes.
+func TestWalkAtOnce(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, TTL: time.Second})
+	r.fill("", 30, 40)
+	r.fill("d005/", 10, 10)
+	r.tree.o.Store = smallPages{r.mem, 50}
+	var walkers sync.WaitGroup
+	for i := range 8 {
+		walkers.Go(func() {
+			rnd := rand.New(rand.NewPCG(uint64(i), 1))
+			for range 60 {
+				d := rnd.IntN(30)
+				for range rnd.IntN(8) {
+					d = (d + 1) % 30
+					dir, n := fmt.Sprintf("d%03d", d), 0
+					for e, err := range r.tree.List(r.ctx, dir) {
+						if err != nil {
+							t.Error(err)
+						}
+						if !strings.Contains(e.Path, "new") {
+							n++
+						}
+					}
+					want := 40
+					if d == 5 {
+						want = 50
+					}
+					if n != want {
+						t.Errorf("%s: %d names", dir, n)
+					}
+				}
+				if i == 0 {
+					r.clock.add(300 * time.Millisecond)
+					r.tree.Refresh(fmt.Sprintf("d%03d", d))
+				}
+				p := fmt.Sprintf("d%03d/new%d", d, i)
+				if _, err := r.tree.Create(p, Attr{}); err == nil && rnd.IntN(2) == 0 {
+					r.tree.Discard(p)
+				}
+			}
+		})
+	}
+	walkers.Wait()
 }

@@ -15,7 +15,7 @@ type index struct {
 	entries map[string]*object
 	sorted  []string // the keys of entries and of some that are gone, in order
 	added   []string // keys of entries that are not in sorted yet
-	later   []update // in the order they were made
+	later   []update // in the order of their times
 }
 
 // update is a change that listings show from a time on.
@@ -28,10 +28,19 @@ type update struct {
 func (x *index) init() { x.entries = make(map[string]*object) }
 
 func (x *index) put(key string, o *object, at time.Time) {
-	x.later = append(x.later, update{at, key, o})
+	x.later = slices.DeleteFunc(x.later, func(u update) bool { return u.key == key && u.at.After(at) })
+	x.add(update{at, key, o})
 }
 
-func (x *index) remove(key string, at time.Time) { x.later = append(x.later, update{at: at, key: key}) }
+func (x *index) remove(key string, at time.Time) { x.add(update{at: at, key: key}) }
+
+func (x *index) add(u update) {
+	i := len(x.later)
+	for i > 0 && x.later[i-1].at.After(u.at) {
+		i--
+	}
+	x.later = slices.Insert(x.later, i, u)
+}
 
 // apply shows the updates that are due.
 func (x *index) apply(now time.Time) {

@@ -37,7 +37,7 @@ func (s *Store) setLocked(b *bucket, key string, o *object) {
 	now := s.now()
 	if o == nil {
 		delete(b.objects, key)
-		b.index.remove(key, now.Add(s.lag))
+		b.index.remove(key, now.Add(max(s.lag, s.deletionLag)))
 	} else {
 		b.objects[key] = o
 		b.index.put(key, o, now.Add(s.lag))

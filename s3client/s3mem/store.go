@@ -14,6 +14,7 @@ type Store struct {
 	profile      s3client.Profile
 	now          func() time.Time
 	lag          time.Duration
+	deletionLag  time.Duration
 	wholeSeconds bool
 	swift        bool
 
@@ -64,6 +65,9 @@ func WithClock(now func() time.Time) Option { return func(s *Store) { s.now = no
 
 // WithListingLag makes listings show creations, new sizes and deletions d later. Head and Get are never late.
 func WithListingLag(d time.Duration) Option { return func(s *Store) { s.lag = d } }
+
+// WithDeletionLag makes listings show deletions alone this late; a key that is written again meanwhile is shown as written.
+func WithDeletionLag(d time.Duration) Option { return func(s *Store) { s.deletionLag = d } }
 
 // WithWholeSeconds rounds Modified up to whole seconds, as Swift does.
 func WithWholeSeconds() Option { return func(s *Store) { s.wholeSeconds = true } }

@@ -26,6 +26,9 @@ func (n *node) fill(e tree.Entry, file *content.File, out *fuse.Attr) {
 	if file != nil {
 		st := file.Stat()
 		size, blocks = st.Size, st.Blocks
+		if st.Dirty {
+			blocks = blocksOf(file, size)
+		}
 		if st.Dirty && st.Mtime.After(n.timesSetAt()) && st.Mtime.After(e.Ctime) {
 			mtime = st.Mtime
 		}
@@ -53,6 +56,29 @@ func (n *node) fill(e tree.Entry, file *content.File, out *fuse.Attr) {
 	}
 	out.Ino = n.StableAttr().Ino
 	out.SetTimes(&atime, &mtime, &ctime)
+}
+
+// manyHoles is how many stretches of data are looked at for st_blocks; the rest counts as data.
+const manyHoles = 256
+
+// blocksOf counts the blocks of an unsaved file without those of its holes. In the store a file has none.
+func blocksOf(file *content.File, size int64) (blocks int64) {
+	at := int64(0)
+	for range manyHoles {
+		from, ok := file.NextData(at)
+		if !ok || from >= size {
+			return blocks
+		}
+		to, ok := file.NextHole(from)
+		if !ok || to > size {
+			to = size
+		}
+		blocks += (to+statBlock-1)/statBlock - from/statBlock
+		if at = to; at >= size {
+			return blocks
+		}
+	}
+	return blocks + (size-at+statBlock-1)/statBlock
 }
 
 func (n *node) timesSetAt() time.Time {
@@ -215,7 +241,9 @@ func changeOf(in *fuse.SetAttrIn, mode uint32) (c tree.Change, any bool) {
 	if t, ok := in.GetATime(); ok {
 		c.Atime, any = &t, true
 	}
-	if in.Valid&fuse.FATTR_KILL_SUIDGID != 0 && c.Mode == nil {
+	// Before a write the kernel asks for nothing else, with no flag at all.
+	alone := in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER) == 0
+	if (alone || in.Valid&fuse.FATTR_KILL_SUIDGID != 0) && c.Mode == nil {
 		if cleared := withoutSetID(mode); cleared != mode&07777 {
 			c.Mode, any = &cleared, true
 		}

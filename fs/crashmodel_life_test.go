@@ -282,6 +282,9 @@ func (l *life) finishName(ctx context.Context, bucket, key string) error {
 type laterNames struct{ l *life }
 
 func (n laterNames) Delete(ctx context.Context, bucket, key, etag string) (uint64, error) {
+	if at := n.l.up.MayLand(bucket, key); !at.IsZero() {
+		return n.l.outbox.DeleteAfter(ctx, bucket, key, at)
+	}
 	if n.l.files.Uncertain(content.ID{Bucket: bucket, Key: key}) {
 		etag = ""
 	}

@@ -31,7 +31,7 @@ type world struct {
 	mu struct {
 		sync.Mutex
 		nth      map[string]int // requests so far by name and key
-		healthy  bool
+		healthy  int            // above 0: the store does not fail
 		serial   uint64
 		next     []int // the next operation of each writer
 		paths    map[string]*account
@@ -125,7 +125,7 @@ func (w *world) fateOf(name, key string) (f fate) {
 	f.whole, f.stays = r.IntN(2) == 0, r.IntN(2) == 0
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.h.Faults && !w.mu.healthy {
+	if w.h.Faults && w.mu.healthy == 0 {
 		f.refused, f.lost = r.IntN(100) < 5, r.IntN(100) < 5
 	}
 	return f
@@ -359,7 +359,6 @@ type account struct {
 	possible []version
 	asked    map[string]int // contents that somebody asked to store, and after how many removals first
 	removals int
-	older    bool // a rename of it was begun: an older version may be left under the name
 	doomed   int // contents asked for until this many removals may be deleted
 }
 

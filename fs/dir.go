@@ -159,7 +159,7 @@ func (d *dirHandle) Lookup(ctx context.Context, name string, out *fuse.EntryOut)
 	if now, state := d.node.face.tree.Known(e.Path); state == tree.Found {
 		e = now // stored, perhaps, since it was listed
 	}
-	if path.Base(e.Path) != name || !e.Full {
+	if path.Base(e.Path) != name || !e.Full && !d.node.face.basic() {
 		return nil, syscall.EAGAIN
 	}
 	return d.node.inode(ctx, name, e, before, out), 0

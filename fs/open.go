@@ -295,7 +295,9 @@ func (n *node) dropSetID(ctx context.Context, p string) {
 	if cleared := withoutSetID(e.Mode); cleared != e.Mode&07777 {
 		if _, errno := n.changeHeld(ctx, p, e, tree.Change{Mode: &cleared}); errno != 0 {
 			n.face.log.Warn("setuid and setgid stay on a written file", "path", e.Path, "errno", errno.Error())
+			return
 		}
+		n.face.asks.run(func() { n.NotifyContent(-1, 0) }) // no answer to an open or a write tells the kernel the mode
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -91,6 +92,11 @@ func TestSetters(t *testing.T) {
 		{"provider", "floppy", nil},
 		{"log-level", "DEBUG", func(s *settings) bool { return s.LogLevel < 0 }},
 		{"log-level", "loud", nil},
+		{"bucket-pattern", "data-*:logs-??", func(s *settings) bool { return slices.Equal(s.BucketPattern, []string{"data-*", "logs-??"}) }},
+		{"bucket-pattern", "", func(s *settings) bool { return s.BucketPattern == nil }},
+		{"bucket-pattern", "a:", nil},
+		{"bucket-pattern", "[a", nil},
+		{"bucket-pattern", "a/b", nil},
 		{"attributes", "basic", func(s *settings) bool { return !s.FullAttributes }},
 		{"state-dir", "x/../y", func(s *settings) bool { return s.StateDir == filepath.Join(cwd, "y") }},
 		{"region", "KR 1", nil},

@@ -32,6 +32,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,6 +61,7 @@ type options struct {
 	json      bool
 	limit     time.Duration
 	verbose   bool
+	steps     *regexp.Regexp // nil: all
 }
 
 // words is a flag that may be repeated; list is one with commas.
@@ -118,8 +120,15 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.json, "json", false, "print every measurement as JSON instead of tables")
 	f.DurationVar(&o.limit, "limit", 5*time.Minute, "most time for one measurement")
 	f.BoolVar(&o.verbose, "v", false, "print each measurement as it comes")
+	steps := f.String("steps", "", "regular expression of what to measure within the rows: 'raw|journal' leaves out what waits for the store at each close")
 	if err := f.Parse(args); err != nil {
 		return o, err
+	}
+	if *steps != "" {
+		var err error
+		if o.steps, err = regexp.Compile(*steps); err != nil {
+			return o, fmt.Errorf("--steps: %w", err)
+		}
 	}
 	for _, name := range o.rows {
 		if !slices.Contains(rowNames(), name) {

@@ -148,7 +148,7 @@ func (r *rig) measureRow(ctx context.Context, round int, t table, res *results) 
 	fmt.Fprintf(os.Stderr, "%s, round %d of %d: %s\n", t.link.name, round+1, r.o.rounds, t.row.title)
 	for i := range t.row.steps {
 		s := t.row.steps[(i+round)%len(t.row.steps)]
-		if s.once && round > 0 {
+		if s.once && round > 0 || r.o.steps != nil && !r.o.steps.MatchString(s.name) {
 			continue
 		}
 		limited, cancel := context.WithTimeout(ctx, r.o.limit)

@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 )
 
 const (
@@ -139,7 +141,47 @@ func (r *rig) treeRow(src *source, name string, files int, line []string) row {
 			w.steps = append(w.steps, step{name: by.name() + " " + behind, base: rawName, run: run("--durability=journal")})
 		}
 	}
+	for _, by := range r.mounters[len(r.builds()):] {
+		w.steps = append(w.steps, step{name: by.name(), base: rawName, once: true, run: func(ctx context.Context) (sample, error) {
+			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error {
+				into := m.path("made")
+				if err := errors.Join(os.Mkdir(into, 0o755), runIn(ctx, src.dir, line, into)); err != nil {
+					return err
+				}
+				return r.awaitObjects(ctx, "made/", files)
+			}})
+			s, err = count(s, err)
+			s.Note = fmt.Sprintf("%.3f requests a file", float64(s.requests())/float64(files))
+			return s, err
+		}})
+	}
 	return w
+}
+
+// awaitObjects waits until the store has so many files under a prefix and nothing is on its way: a peer's close may return
+// before, and none of them says when it has stored everything.
+func (r *rig) awaitObjects(ctx context.Context, prefix string, n int) error {
+	for {
+		c, err := r.counts()
+		if err != nil {
+			return err
+		}
+		if c.InFlight == 0 {
+			keys, err := r.direct.listAll(ctx, prefix)
+			if err != nil {
+				return err
+			}
+			keys = slices.DeleteFunc(keys, func(k string) bool { return strings.HasSuffix(k, "/") })
+			if len(keys) >= n {
+				return nil
+			}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("not all of %d files are stored: %w", n, ctx.Err())
+		}
+	}
 }
 
 func runIn(ctx context.Context, dir string, line []string, into string) error {

@@ -13,11 +13,15 @@ type state struct {
 	kind byte // 0: nothing; 'f', 'd'
 	body body
 	mode uint32 // permission bits of a file
+	torn bool   // a file that a failed write has left, and the close behind it has stored
 }
 
 func (s state) name() string {
 	switch s.kind {
 	case 'f':
+		if s.torn {
+			return "what a failed write left"
+		}
 		return fmt.Sprintf("%s mode %o", s.body.name(), s.mode)
 	case 'd':
 		return "directory"
@@ -38,6 +42,7 @@ type ledger struct {
 type account struct {
 	possible map[string]state
 	begun    map[string]bool // names of all bodies that anybody may ever see here
+	torn     bool            // a write has failed some time
 }
 
 // move is a rename that has not returned: its file must be under one of the two names.
@@ -72,7 +77,7 @@ func (l *ledger) begin(path string, s state) {
 func (l *ledger) beginLocked(path string, s state) {
 	a := l.accountLocked(path)
 	a.possible[s.name()] = s
-	if s.kind == 'f' {
+	if a.torn = a.torn || s.torn; s.kind == 'f' {
 		a.begun[s.body.name()] = true
 	}
 }
@@ -129,6 +134,14 @@ func (l *ledger) may(path string, s state) (bool, []string) {
 	return ok, slices.Sorted(maps.Keys(a.possible))
 }
 
+// mayBeTorn says whether a write of a path has failed, so that the close behind it may have stored half of it.
+func (l *ledger) mayBeTorn(path string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.mu.paths[path]
+	return a != nil && a.torn
+}
+
 // mayRead says whether anybody may ever find this body under a path.
 func (l *ledger) mayRead(path string, b body) bool {
 	l.mu.Lock()
@@ -158,7 +171,7 @@ func (l *ledger) settleMoves() {
 
 func TestLedger(t *testing.T) {
 	l := newLedger()
-	one, two := state{'f', body{{1, 40}}, 0o644}, state{'f', body{{2, 40}}, 0o644}
+	one, two := state{'f', body{{1, 40}}, 0o644, false}, state{'f', body{{2, 40}}, 0o644, false}
 	l.begin("p", one)
 	if ok, _ := l.may("p", state{}); !ok {
 		t.Error("what is going on has not happened yet")

@@ -65,7 +65,7 @@ func (x *writer) step() error {
 		p = path.Join(x.name, fmt.Sprintf("large%d", x.rnd.IntN(2)))
 	}
 	s, sure := x.w.ledger.certain(p)
-	if !sure || s.kind == 0 {
+	if sure = sure && !s.torn; !sure || s.kind == 0 {
 		return x.create(p, 0o644, !sure)
 	}
 	switch x.rnd.IntN(10) {
@@ -125,7 +125,7 @@ func (x *writer) create(p string, mode uint32, unknown bool) error {
 	if err != nil {
 		return err
 	}
-	s := state{'f', nil, mode}
+	s := state{kind: 'f', mode: mode}
 	if x.rnd.IntN(20) > 0 { // else it stays empty
 		s.body = body{x.section()}
 	}
@@ -140,17 +140,29 @@ func (x *writer) create(p string, mode uint32, unknown bool) error {
 func (x *writer) fill(f *os.File, p string, s state) error {
 	for i, section := range s.body {
 		if _, err := f.Write(section.bytes()); err != nil {
-			f.Close()
+			x.abandon(f, p, state{'f', s.body[:i], s.mode, false})
 			return err
 		}
 		if i < len(s.body)-1 && x.rnd.IntN(4) == 0 {
-			if err := x.sync(f, p, state{'f', s.body[:i+1], s.mode}); err != nil {
+			if err := x.sync(f, p, state{'f', s.body[:i+1], s.mode, false}); err != nil {
 				f.Close()
 				return err
 			}
 		}
 	}
 	return x.close(f, p, s)
+}
+
+// abandon closes a file after a write that failed: the mount stores what there is, which may be half a section. After a kill it
+// stores nothing.
+func (x *writer) abandon(f *os.File, p string, s state) {
+	select {
+	case <-x.stop:
+	default:
+		x.w.ledger.begin(p, s)
+		x.w.ledger.begin(p, state{kind: 'f', torn: true})
+	}
+	f.Close() // the write's error is the operation's
 }
 
 // sync says that the store has it, in both durabilities.
@@ -209,7 +221,7 @@ func (x *writer) append(p string, s state) error {
 		more.length /= 4
 	}
 	if _, err := f.Write(more.bytes()); err != nil {
-		f.Close()
+		x.abandon(f, p, s)
 		return err
 	}
 	s.body = append(s.body[:len(s.body):len(s.body)], more)
@@ -229,7 +241,7 @@ func (x *writer) edit(p string, s state) error {
 	changed := append(body{}, s.body...)
 	changed[i].seed = x.rnd.Uint64()
 	if _, err := f.WriteAt(changed[i].bytes(), s.body[:i].size()); err != nil {
-		f.Close()
+		x.abandon(f, p, s)
 		return err
 	}
 	s.body = changed
@@ -330,6 +342,7 @@ func (w *world) observe(t *testing.T, rnd *rand.Rand, counts *counts, stop <-cha
 		case errors.Is(err, s3client.NotFound):
 			counts.absent.Add(1)
 		case errors.Is(err, s3client.Changed):
+		case errors.Is(err, errTorn) && w.ledger.mayBeTorn(p):
 		case err != nil:
 			t.Errorf("%s: another client reads %s: %v", w.name, p, err)
 		case !w.ledger.mayRead(p, got):

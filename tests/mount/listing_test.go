@@ -7,9 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pailfs/tests/testenv"
 )
@@ -99,7 +102,7 @@ func TestWalksGiveUp(t *testing.T) {
 // Programs that walk by themselves over a real store see all of it.
 func TestWalksSeeEverything(t *testing.T) {
 	all := map[string][]byte{}
-	for i := range 1500 {
+	for i := range 500 {
 		all[fmt.Sprintf("a%d/b-%d/c%d/f%d", i%7, i%3, i%11, i)] = nil
 		all[fmt.Sprintf("a%d-/x%d", i%5, i)] = nil
 	}
@@ -141,6 +144,54 @@ func TestCreateInAListedDirectory(t *testing.T) {
 	}
 }
 
+// Names with anything in them but a slash and NUL are the keys that they are, read and written.
+func TestNamesAreKeys(t *testing.T) {
+	s, bucket, m := openStore(t, testenv.TTL(0))
+	odd := []string{"a%41", "a%2Fb", "a+b", "a b", " lead", "trail ", "tab\tx", "nl\nx", "cr\rx", "\x7f", `back\slash`, "q?x=1&y", "h#x",
+		"<x>", "'", `"`, "*", "\u00e9", "e\u0301", "\U0001F600", "...", ".hidden", "-rf", strings.Repeat("k", 255), "case", "CASE"}
+	for _, name := range []string{"\x01", "esc\x1bx"} { // XML has no such characters: not every store's listings encode them
+		put(t, s, bucket, name, nil)
+		if slices.Contains(keys(t, s, bucket), name) {
+			odd = append(odd, name)
+		} else if err := s.Client.Delete(t.Context(), bucket, name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, name := range odd {
+		if err := os.WriteFile(m.Path(name), []byte{byte(i)}, 0o644); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+		put(t, s, bucket, "in/"+name, []byte{byte(i)})
+	}
+	stored := keys(t, s, bucket)
+	for i, name := range odd {
+		if !slices.Contains(stored, name) {
+			t.Errorf("%q is not a key", name)
+		}
+		for _, p := range []string{m.Path(name), m.Path("in", name)} {
+			if b, err := os.ReadFile(p); err != nil || len(b) != 1 || b[0] != byte(i) {
+				t.Errorf("%q: %q %v", p, b, err)
+			}
+		}
+	}
+	slices.Sort(odd)
+	if got := names(t, m.Path("in")); !slices.Equal(got, odd) {
+		t.Errorf("%q", got)
+	}
+	run(t, m.Dir, "rm", "-r", "in")
+	if left := s.Keys(t, bucket, "in"); len(left) > 0 {
+		t.Errorf("%q are left", left)
+	}
+	for _, name := range []string{strings.Repeat("k", 256), strings.Repeat("d/", 511) + "xyz"} {
+		if err := os.WriteFile(m.Path(name), nil, 0o644); err == nil {
+			t.Errorf("a name of %d bytes was made", len(name))
+		}
+	}
+	if err := os.WriteFile(m.Path("bad\xffutf8"), nil, 0o644); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("a name that is no UTF-8: %v", err)
+	}
+}
+
 // rm -r of a tree, slower than the TTL.
 func TestRemovingBeyondTheTTL(t *testing.T) {
 	all := files("d/f", 900, 0)
@@ -173,14 +224,11 @@ func run(t *testing.T, dir string, args ...string) string {
 
 // A flat directory of a million streams: the first names come at once, and memory grows by no more than the share of names.
 func TestAMillionNamesInBoundedMemory(t *testing.T) {
-	if testing.Short() {
-		t.Skip("a million names")
-	}
 	keys := make([]string, 0, 1_000_000)
 	for i := range cap(keys) {
 		keys = append(keys, fmt.Sprintf("part-%08d.parquet", i))
 	}
-	const memory = 64 << 20
+	const memory = 256 << 20
 	c, m := catalogued(t, keys, testenv.TTL(unhurried), testenv.Args("--attributes", "basic", "--memory", fmt.Sprint(memory)))
 	before := resident(t, m.PID())
 	d, err := os.Open(m.Dir)
@@ -207,10 +255,7 @@ func TestAMillionNamesInBoundedMemory(t *testing.T) {
 	}
 	grown := resident(t, m.PID()) - before
 	t.Logf("%d names, %v, %d KiB more resident of %d", n, c, grown>>10, memory/8>>10)
-	if grown > memory/8+slack {
+	if grown > memory/8 && os.Getenv("PAILFS_TEST_RACE") != "1" { // the detector's own memory is many times as much
 		t.Errorf("%d KiB more resident", grown>>10)
 	}
 }
-
-// slack is what the collector leaves lying about, and buffers of answers.
-const slack = 24 << 20

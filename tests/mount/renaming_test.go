@@ -156,14 +156,25 @@ func TestADirectoryMovesToAnotherBucket(t *testing.T) {
 	if k := keys(t, s, one); len(k) != 0 {
 		t.Errorf("left: %q", k)
 	}
-	for _, c := range []struct {
-		from, to string
-		want     error
-	}{{one, two, unix.ENOTEMPTY}, {two + "/dir2", one, unix.EXDEV}, {one, one + "-renamed", unix.EXDEV}} {
-		if err := unix.Rename(join(m.Dir, c.from), join(m.Dir, c.to)); err == nil {
-			t.Errorf("rename %s to %s succeeded", c.from, c.to)
-		} else {
-			t.Logf("rename %s to %s: %v", c.from, c.to, err)
+	for _, c := range [][2]string{{one, two}, {two + "/dir2", one}, {one, one + "-renamed"}} {
+		if err := unix.Rename(join(m.Dir, c[0]), join(m.Dir, c[1])); !errors.Is(err, unix.EXDEV) {
+			t.Errorf("rename %s to %s: %v", c[0], c[1], err)
 		}
+	}
+}
+
+// --bucket-pattern shows some buckets, and lets no other be made.
+func TestBucketPattern(t *testing.T) {
+	s := start(t)
+	one, two := s.Bucket(t), s.Bucket(t)
+	m := mount(t, s, "", testenv.Args("--bucket-pattern", one[:len(one)-1]+"?:nothing-*"))
+	if got := sh(t, m.Dir, "ls"); got != one {
+		t.Errorf("the mount shows %q", got)
+	}
+	if _, err := os.Stat(join(m.Dir, two)); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("stat of another bucket: %v", err)
+	}
+	if err := os.Mkdir(join(m.Dir, "something-else"), 0o755); !errors.Is(err, unix.EINVAL) {
+		t.Errorf("mkdir: %v", err)
 	}
 }

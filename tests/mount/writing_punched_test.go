@@ -2,12 +2,15 @@ package mount
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -126,6 +129,8 @@ func TestALongStreamToASlowStore(t *testing.T) {
 	both(t, func(t *testing.T, d string) {
 		w := writes(t, d, nil, testenv.State(smallDisk(t, 48)))
 		gate := make(chan struct{})
+		answer := sync.OnceFunc(func() { close(gate) })
+		defer answer()
 		w.p.Meet(storeproxy.Some(storeproxy.Fate{Act: storeproxy.Wait, Gate: gate}, 0, storeproxy.Part))
 		f := open(t, w.path("f"), os.O_CREATE|os.O_WRONLY|os.O_EXCL)
 		written := make(chan struct{})
@@ -138,8 +143,8 @@ func TestALongStreamToASlowStore(t *testing.T) {
 				}
 			}
 		}()
-		eventually(t, "parts are on their way", func() bool { return len(requests(w.p.Peek()).of(storeproxy.Part)) > 1 })
-		close(gate)
+		eventually(t, "parts are on their way", func() bool { return len(requests(w.p.Peek()).of(storeproxy.Part)) > 0 })
+		answer()
 		<-written
 		closed(t, f)
 		w.stored(d)
@@ -258,5 +263,35 @@ func TestALongStreamThatCannotBeCompleted(t *testing.T) {
 			w.noUploads()
 			w.m.Unmount()
 		}
+	})
+}
+
+// An upload that the store has lost, with bytes that are nowhere else: an error of close that says so, never a short object.
+// Who removes the file is rid of it.
+func TestALongStreamWhoseUploadVanished(t *testing.T) {
+	modest(t)
+	both(t, func(t *testing.T, d string) {
+		w := writes(t, d, nil, testenv.State(smallDisk(t, diskMiB)), awayLog(), testenv.AllowLog("only copy", "nowhere else"))
+		f := open(t, w.path("f"), os.O_CREATE|os.O_WRONLY|os.O_EXCL)
+		writeLong(t, f, 0, 150)
+		ups, err := w.s.Client.Uploads(t.Context(), w.bucket, "")
+		if err != nil || len(ups) != 1 {
+			t.Fatalf("uploads %v, %v", ups, err)
+		}
+		if err := w.s.Client.AbortUpload(t.Context(), w.bucket, "f", ups[0].ID); err != nil {
+			t.Fatal(err)
+		}
+		w.p.Meet(vanished(ups[0].ID))
+		if err := f.Close(); !errors.Is(err, syscall.EIO) {
+			t.Errorf("close: %v", err)
+		}
+		w.holds(map[string][]byte{})
+		if err := os.Remove(w.path("f")); err != nil {
+			t.Errorf("rm: %v", err)
+		}
+		write(t, w.path("f"), []byte("again"))
+		w.stored(d)
+		w.holds(map[string][]byte{"f": []byte("again")})
+		w.noUploads()
 	})
 }

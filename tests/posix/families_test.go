@@ -1,6 +1,6 @@
 package posix
 
-// families is the list.
+// families is the list of what runs on a mount that is written.
 func families() []family {
 	return []family{
 		{"open", openRules()},
@@ -32,3 +32,6 @@ func families() []family {
 		{"names", nameRules()},
 	}
 }
+
+// everything is the whole list.
+func everything() []family { return append(families(), family{readOnlyFamily, readOnlyRules()}) }

@@ -79,7 +79,7 @@ func known() []failure {
 			},
 		},
 		{
-			why:  "Every write takes setuid away, root's as well: who writes is not said with the write. POSIX allows it.",
+			why:  "Every write takes setuid away, root's as well: go-fuse does not hand on whether the kernel asks for it. POSIX allows it.",
 			gets: "wrong", instead: "setuid is gone",
 			rules: []string{"chmod: root's write leaves setuid"},
 		},
@@ -105,33 +105,6 @@ func known() []failure {
 			gets: "EIO", mend: true, growing: true,
 			rules: []string{"names: a directory's name becomes a file's, and fsync stores it"},
 		},
-		{
-			why:  "Extended attributes are being built.",
-			gets: "EOPNOTSUPP", mend: true, growing: true,
-			rules: []string{
-				"xattr: setxattr and getxattr",
-				"xattr: setxattr replaces",
-				"xattr: an empty value",
-				"xattr: a value of any bytes",
-				"xattr: a name in capitals is another one",
-				"xattr: XATTR_CREATE of a new one",
-				"xattr: XATTR_REPLACE of one that is there",
-				"xattr: getxattr with a size of 0 gives the length",
-				"xattr: listxattr names them",
-				"xattr: listxattr of a file without any is empty",
-				"xattr: removexattr removes one",
-				"xattr: attributes of a directory",
-				"xattr: fsetxattr of a file that is not stored yet stays over the close",
-				"xattr: attributes stay over writing, chmod and rename",
-				"xattr: setxattr leaves mtime and sets ctime",
-				"xattr: ENODATA getxattr of an attribute that is not there",
-				"xattr: ENODATA removexattr of an attribute that is not there",
-				"xattr: ENODATA XATTR_REPLACE of an attribute that is not there",
-				"xattr: EEXIST XATTR_CREATE of an attribute that is there",
-				"xattr: ERANGE getxattr into a buffer that is too small",
-				"xattr: ERANGE listxattr into a buffer that is too small",
-			},
-		},
 	}
 }
 
@@ -147,10 +120,9 @@ func knownFailure(name string, w who) (failure, bool) {
 
 // libraryFailure is a test of go-fuse's that is known not to pass here.
 type libraryFailure struct {
-	result  string // "FAIL" or "SKIP"
-	says    string // part of its output
-	why     string
-	growing bool // as failure.growing
+	result string // "FAIL" or "SKIP"
+	says   string // part of its output
+	why    string
 }
 
 // libraryKnown is which of go-fuse's tests do not pass.
@@ -160,7 +132,6 @@ var libraryKnown = map[string]libraryFailure{
 	"Link":             {result: "FAIL", says: "operation not permitted", why: "EPERM: an object has one key, there are no hard links."},
 	"LinkUnlinkRename": {result: "FAIL", says: "operation not permitted", why: "EPERM: an object has one key, there are no hard links."},
 	"Tmpfile":          {result: "SKIP", says: "operation not supported", why: "EOPNOTSUPP: an object has a key from the beginning, there is no O_TMPFILE."},
-	"XAttr":            {result: "SKIP", says: "does not support xattrs", growing: true, why: "EOPNOTSUPP: extended attributes are being built."},
 	"XAttrLarge": {result: "SKIP", says: "does not support large xattrs",
-		why: "A value of 8 KiB is more than the metadata of an object can be."},
+		why: "ENOSPC: a value of 8 KiB is more than a store keeps as an object's metadata."},
 }

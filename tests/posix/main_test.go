@@ -24,13 +24,19 @@ var durabilities = []string{"store", "journal"}
 
 // announced are lines that some rules lead to.
 var announced = []string{
-	"errno=\"file too large\"",  // EFBIG
-	"plan upload: too large",    // known_test.go: sizes that no object can have
-	"ExistingObjectIsDirectory", // known_test.go: a directory's name becomes a file's
+	"errno=\"file too large\"",           // EFBIG
+	"more metadata than the store keeps", // ENOSPC
+	"plan upload: too large",             // known_test.go: sizes that no object can have
+	"ExistingObjectIsDirectory",          // known_test.go: a directory's name becomes a file's
 }
 
-// mounted mounts a bucket where everybody may go.
+// mounted mounts a new bucket where everybody may go.
 func mounted(t *testing.T, s *testenv.Server, durability string) *testenv.MountPoint {
+	t.Helper()
+	return mountedOn(t, s, s.Bucket(t), "--durability", durability)
+}
+
+func mountedOn(t *testing.T, s *testenv.Server, bucket string, args ...string) *testenv.MountPoint {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pft-posix-")
 	if err != nil {
@@ -44,6 +50,6 @@ func mounted(t *testing.T, s *testenv.Server, durability string) *testenv.MountP
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return testenv.Mount(t, s, testenv.Of(s.Bucket(t)), testenv.At(dir), testenv.TTL(-1),
-		testenv.Args("--allow-other", "--durability", durability), testenv.AllowLog(announced...))
+	return testenv.Mount(t, s, testenv.Of(bucket), testenv.At(dir), testenv.TTL(-1), testenv.AllowLog(announced...),
+		testenv.Args("--allow-other", "--xattr"), testenv.Args(args...))
 }

@@ -156,13 +156,14 @@ func readdirRules() []rule {
 			want := d.files(40)
 			fd := d.open(".", unix.O_RDONLY)
 			buf := make([]byte, 512)
-			_, err := unix.Getdents(fd, buf)
-			d.ok(err)
-			d.ok(unix.Unlink(d.at(want[39])))
-			d.file("f0395", "")
-			_, err = unix.Seek(fd, 0, unix.SEEK_CUR)
+			n, err := unix.Getdents(fd, buf)
 			d.ok(err)
 			seen := map[string]int{}
+			for _, name := range names(buf[:n]) {
+				seen[name]++
+			}
+			d.ok(unix.Unlink(d.at(want[39])))
+			d.file("f0395", "")
 			for _, e := range dirents(d, fd, 512) {
 				seen[e.name]++
 			}
@@ -171,7 +172,7 @@ func readdirRules() []rule {
 					d.wrong("%s was listed %d times", name, n)
 				}
 			}
-			for _, name := range want[20:39] {
+			for _, name := range want[:39] {
 				if seen[name] != 1 {
 					d.wrong("%s was not listed", name)
 				}

@@ -20,7 +20,7 @@ type job struct {
 
 func TestRules(t *testing.T) {
 	testenv.Require(t)
-	s := testenv.Store(t)
+	s := testenv.StoreIn(t, t.TempDir())
 	for _, durability := range durabilities {
 		t.Run(durability, func(t *testing.T) {
 			t.Parallel()
@@ -118,7 +118,9 @@ func judge(t *testing.T, name string, w who, o outcome) {
 	switch {
 	case !ok && o.Got != "":
 		t.Error(o)
-	case ok && o.Got == "" && !k.growing:
+	case ok && o.Got == "" && k.growing:
+		t.Log("right already")
+	case ok && o.Got == "":
 		t.Errorf("this is right now: take it out of known_test.go and FAILS.md (it was %s)", k.gets)
 	case ok && o.Got != "" && o.Got != k.gets:
 		t.Errorf("%v; it is known to give %s", o, k.gets)
@@ -128,7 +130,7 @@ func judge(t *testing.T, name string, w who, o outcome) {
 func TestNamesOfRulesAreTheirOwn(t *testing.T) {
 	seen := map[string]bool{}
 	n := 0
-	for _, f := range families() {
+	for _, f := range everything() {
 		for _, r := range f.rules {
 			name := f.name + ": " + r.name
 			if seen[name] {

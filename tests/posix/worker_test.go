@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -131,17 +130,14 @@ func carryOut(tk task) outcome {
 	if !ok {
 		return outcome{Got: "wrong", Text: "no such rule"}
 	}
-	if err := os.MkdirAll(filepath.Dir(tk.Path), 0o755); err != nil {
-		return outcome{Got: "wrong", Text: err.Error()}
-	}
-	if err := unix.Mkdir(tk.Path, 0o755); err != nil && err != unix.EEXIST {
+	if err := unix.Mkdir(tk.Path, 0o755); err != nil && err != unix.EEXIST { // it is there where root has prepared something
 		return outcome{Got: "wrong", Text: "the rule's directory: " + err.Error()}
 	}
 	return r.run(tk.Path)
 }
 
 func find(inFamily, name string) (rule, bool) {
-	for _, f := range families() {
+	for _, f := range everything() {
 		for _, r := range f.rules {
 			if f.name == inFamily && r.name == name {
 				return r, true

@@ -154,6 +154,21 @@ func xattrRules() []rule {
 			d.file("f", "x")
 			return set(d, "user."+long(251), "green", 0)
 		}),
+		fails(unix.ENOSPC, "more than there is room for", func(d *dir) error {
+			d.file("f", "x")
+			return set(d, "user.large", long(40000), 0)
+		}),
+		works("lgetxattr of a file, and the list of a link itself", func(d *dir) {
+			d.file("f", "x")
+			d.ok(set(d, "user.colour", "green", 0))
+			p := make([]byte, 16)
+			n, err := unix.Lgetxattr(d.at("f"), "user.colour", p)
+			d.ok(err)
+			d.same("value", string(p[:n]), "green")
+			n, err = unix.Llistxattr(d.link("f", "l"), p)
+			d.ok(err)
+			d.same("names of the link", n, 0)
+		}),
 		fails(unix.E2BIG, "a value above 64 KiB", func(d *dir) error {
 			d.file("f", "x")
 			return set(d, "user.large", long(65537), 0)

@@ -135,6 +135,9 @@ func (b *Blocks) blockLen(v Version, i int64) int {
 // maxRun is how many blocks one fetch may bring.
 func (b *Blocks) maxRun() int64 { return b.o.MaxFetchBytes / int64(b.o.BlockBytes) }
 
+// MaxFetchBytes is the longest single fetch.
+func (b *Blocks) MaxFetchBytes() int64 { return b.o.MaxFetchBytes }
+
 // View returns the bytes [off, off+n) of v, cut at v.Size, as slices over cached blocks; past the end it is empty.
 // Missing runs of blocks are fetched, one fetch a run and never a byte more than the blocks asked for; blocks that
 // somebody fetches already are waited for. The View must be given back by Done.

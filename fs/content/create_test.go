@@ -108,3 +108,23 @@ func TestUnlinkOfWhatTheStoreRefused(t *testing.T) {
 	wantCalls(t, "unlink", calls, nil)
 	f.Close(nil)
 }
+
+func TestLargerThanAnyObject(t *testing.T) {
+	r := newRig(t.TempDir())
+	defer r.stop()
+	f := r.create("k")
+	write(f, 0, []byte("abc"))
+	largest := r.files.o.Uploader.Limits().Largest()
+	for _, err := range []error{
+		f.Truncate(bg, largest+1), f.Allocate(bg, 0, largest+1, false, false, false),
+		func() error { _, err := f.WriteAt(bg, []byte("xy"), largest-1); return err }(),
+	} {
+		if !errors.Is(err, s3client.TooLarge) {
+			t.Errorf("%v, want too large", err)
+		}
+	}
+	if size := f.Stat().Size; size != 3 {
+		t.Errorf("%d bytes after what was refused, want 3", size)
+	}
+	must(0, f.Sync(bg))
+}

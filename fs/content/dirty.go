@@ -88,18 +88,12 @@ func (rs ranges) bytes() (n int64) {
 
 // layout says where each byte of a file is: in the spool where local, else in the base below the limit base, else it is
 // zero. dirty, a part of local, is what the store does not have. Outside local the spool holds nothing but holes.
-// A layout is a value without a lock; clone makes one that does not change any more.
+// A layout is a value without a lock.
 type layout struct {
 	size  int64 // of the file, bytes
 	base  int64 // bytes [0, base) of the base object are the file's where not local; base <= size
 	local ranges
 	dirty ranges
-}
-
-func (l *layout) clone() layout {
-	c := *l
-	c.local, c.dirty = slices.Clone(l.local), slices.Clone(l.dirty)
-	return c
 }
 
 // check is what always holds.

@@ -187,7 +187,7 @@ func (f *File) onePut(snap *snapshot) bool {
 // etagOf is the MD5 of a state's bytes.
 func (f *File) etagOf(ctx context.Context, snap *snapshot) (string, error) {
 	h := md5.New()
-	if _, err := io.Copy(h, io.NewSectionReader(content{snap, ctx, f.files.o.Blocks}, 0, snap.layout.size)); err != nil {
+	if _, err := io.Copy(h, io.NewSectionReader(newContent(ctx, snap, f.files.o.Blocks), 0, snap.layout.size)); err != nil {
 		return "", fmt.Errorf("read %s: %w", snap.id, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -195,6 +196,72 @@ func TestRoomOnAFullDisk(t *testing.T) {
 		wantRead(t, f, p)
 		f.Close(nil)
 	}
+}
+
+// What was committed and stayed is given away too, while more is written behind it and while it is read.
+func TestRoomOfWhatIsStored(t *testing.T) {
+	ctx := context.Background()
+	r := rigFor(t)
+	f := r.create("k")
+	p := pattern(1, streamSize)
+	write(f, 0, p)
+	wantSync(t, f)
+	p = over(f, p, len(p), pattern(2, 10*kib))
+	p = over(f, p, 100*kib, pattern(3, 5*kib))
+	calls := r.calls(func() {
+		if !r.files.makeRoom(ctx, f, 0) {
+			t.Error("no room was made")
+		}
+	})
+	wantCalls(t, "making room", calls, nil)
+	f.mu.Lock()
+	here := f.mu.layout.local.bytes()
+	f.mu.Unlock()
+	if here > 16*kib || f.isPunched() {
+		t.Errorf("%d bytes are here", here)
+	}
+	if err := f.check(); err != nil {
+		t.Fatal(err)
+	}
+	wantRead(t, f, p)
+	p = over(f, p, 50*kib, pattern(4, 100))
+	wantSync(t, f)
+	r.wantStored(t, "k", p)
+	wantRead(t, f, p)
+	f.Close(nil)
+}
+
+// A file that goes on behind a commit is committed again when that is what makes room; one that was changed elsewhere is not.
+func TestRoomBehindACommit(t *testing.T) {
+	ctx := context.Background()
+	r := rigFor(t)
+	f := r.create("k")
+	p := pattern(1, streamSize)
+	write(f, 0, p)
+	wantSync(t, f)
+	r.files.makeRoom(ctx, f, 0)
+	p = over(f, p, len(p), pattern(2, 100*kib))
+	if !r.files.makeRoom(ctx, f, r.files.streams.releasedSoFar()) {
+		t.Error("no room was made")
+	}
+	r.wantStored(t, "k", p)
+	f.mu.Lock()
+	here := f.mu.layout.local.bytes()
+	f.mu.Unlock()
+	if here != 0 {
+		t.Errorf("%d bytes are here", here)
+	}
+	before := p
+	p = over(f, slices.Clone(p), 5, pattern(3, 100))
+	p = over(f, p, len(p), pattern(4, 1000))
+	if r.files.makeRoom(ctx, f, r.files.streams.releasedSoFar()) {
+		t.Error("room was made of an edit")
+	}
+	r.wantStored(t, "k", before)
+	wantSync(t, f)
+	r.wantStored(t, "k", p)
+	wantRead(t, f, p)
+	f.Close(nil)
 }
 
 // What cannot be sent is no reason to wait for ever, and is tried once more.

@@ -94,19 +94,16 @@ func (f *File) thin(st *streaming) {
 	}
 }
 
-// giveAllAway gives away all that the store has of a stream, and says how much that was; the caller has the turn.
-func (f *File) giveAllAway() (n int64) {
+// giveSentAway gives away all that the store has of a stream; the caller has the turn.
+func (f *File) giveSentAway() {
 	st := f.currentStream()
 	if st == nil {
-		return 0
+		return
 	}
 	parts, _ := f.givable(st)
 	for _, p := range parts {
-		if f.giveAway(st, p) {
-			n += p.Len
-		}
+		f.giveAway(st, p)
 	}
-	return n
 }
 
 // givable are the parts that need not be here, oldest first, and their bytes. The first one stays: many programs come back
@@ -194,13 +191,36 @@ func (s *Files) makeRoom(ctx context.Context, own *File, released int64) bool {
 			return true
 		}
 		if st == nil {
-			return false
+			return s.storeForRoom(ctx, own)
 		}
 		if more, err := st.WaitAck(ctx, acks); err != nil || !more {
 			return false
 		}
 	}
 	return false
+}
+
+// storeForRoom stores a file that grows behind what was committed of it, as an fsync would: no upload runs for that part.
+func (s *Files) storeForRoom(ctx context.Context, f *File) bool {
+	if !f.growsBehindItsBase() {
+		return false
+	}
+	if err := f.Sync(ctx); err != nil {
+		s.o.Log.Warn("a file is too long for the disk, and cannot be stored to make room", "file", f.ID().String(), "err", err)
+		return false
+	}
+	released := s.streams.releasedSoFar()
+	s.giveAllAway(ctx, f)
+	return s.streams.releasedSoFar() != released
+}
+
+// growsBehindItsBase says whether a file was written on end by this mount, committed on the way, and only appended to since.
+func (f *File) growsBehindItsBase() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l := &f.mu.layout
+	return !f.mu.detached && !f.mu.foreign && l.base > 0 && l.size > l.base && f.mu.front == l.size &&
+		len(l.dirty.within(0, l.base)) == 0
 }
 
 // onItsWay is a running upload of which something is on its way: the file's own, if there is one.
@@ -219,13 +239,59 @@ func (s *Files) onItsWay(own *File) *streaming {
 	return nil
 }
 
-// giveAllAway gives away what the store has of all streams. Whoever else has a turn is not waited for.
+// giveAllAway gives away what the store has of all files. Whoever else has a turn is not waited for.
 func (s *Files) giveAllAway(ctx context.Context, own *File) {
-	for _, f := range s.streams.all() {
+	for _, f := range s.spooled() {
 		if f == own && f.take(ctx, f.turn) != nil || f != own && !f.turn.try() {
 			continue
 		}
-		f.giveAllAway()
+		f.giveSentAway()
+		f.giveStoredAway()
 		f.turn.give()
+	}
+}
+
+// spooled are the files with bytes on the disk.
+func (s *Files) spooled() (files []*File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for f := range s.mu.all {
+		if f.hasSpool() {
+			files = append(files, f)
+		}
+	}
+	return files
+}
+
+func (f *File) hasSpool() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.spool != nil
+}
+
+// leastStored is the least of a stored file that is worth a hole.
+const leastStored = 64 << 10
+
+// giveStoredAway gives away what stayed of bytes that were committed: they are read from the base from now on. The caller
+// has the turn.
+func (f *File) giveStoredAway() {
+	f.mu.Lock()
+	spool, frozen, l := f.mu.spool, f.frozenLocked(), &f.mu.layout
+	var stored ranges
+	if spool != nil && f.mu.base != nil && !f.mu.detached && !f.mu.leaving && !f.mu.superseded && l.base > frozen {
+		for _, r := range without(l.local.within(frozen, l.base-frozen), l.dirty) {
+			if r.Len >= leastStored {
+				stored = stored.add(r.Off, r.Len)
+			}
+		}
+		l.local = without(l.local, stored)
+	}
+	f.mu.Unlock()
+	for _, r := range stored {
+		if err := spool.Release(r.Off, r.Len); err != nil {
+			f.files.o.Log.Debug("stored bytes stay on the disk", "file", f.ID().String(), "err", err)
+			return
+		}
+		f.files.streams.given(r.Len)
 	}
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
+	"sync"
 
 	"pailfs/cache"
 	"pailfs/fs/journal"
@@ -44,6 +46,11 @@ type content struct {
 	*snapshot
 	ctx    context.Context
 	blocks *cache.Blocks
+	told   *told
+}
+
+func newContent(ctx context.Context, snap *snapshot, blocks *cache.Blocks) content {
+	return content{snap, ctx, blocks, &told{}}
 }
 
 func (c content) ReadAt(p []byte, off int64) (int, error) {
@@ -52,13 +59,29 @@ func (c content) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	n := int(end(l.segs[len(l.segs)-1].Range) - off)
-	if err := l.fill(c.ctx, c.blocks.ReadAt, p[:n]); err != nil {
+	if err := l.fill(c.ctx, c.readBase, p[:n]); err != nil {
 		return 0, err
 	}
 	if n < len(p) {
 		return n, io.EOF
 	}
 	return n, nil
+}
+
+// told are the ranges that are about to be read, as Ahead said.
+type told struct {
+	sync.Mutex
+	ranges ranges
+}
+
+// after is how many bytes from off on are about to be read.
+func (t *told) after(off int64) int64 {
+	t.Lock()
+	defer t.Unlock()
+	if in := t.ranges.within(off, math.MaxInt64-off); len(in) > 0 && in[0].Off == off {
+		return in[0].Len
+	}
+	return 0
 }
 
 var _ upload.Ahead = content{}
@@ -74,9 +97,40 @@ func (c content) Ahead(off, n int64) {
 			to = end(s.Range)
 		}
 	}
-	for _, piece := range pieces(max(from, 0), to) {
+	if from < 0 {
+		return
+	}
+	c.told.Lock()
+	c.told.ranges = c.told.ranges.add(from, to-from)
+	c.told.Unlock()
+	for _, piece := range pieces(from, to) {
 		c.blocks.Prefetch(c.version, piece.Off, piece.Len)
 	}
+}
+
+// readBase reads bytes of the base. Where there was no room to fetch them ahead they come in pieces as large as what is read
+// next allows, not in the small ones of a request's body.
+func (c content) readBase(ctx context.Context, v cache.Version, p []byte, off int64) (int, error) {
+	n := min(c.told.after(off), mib, c.blocks.MaxFetchBytes())
+	if n <= int64(len(p)) || c.blocks.Contains(v, off, int64(len(p))) {
+		return c.blocks.ReadAt(ctx, v, p, off)
+	}
+	view, err := c.blocks.View(ctx, v, off, int(n))
+	if err != nil {
+		return 0, err
+	}
+	defer view.Done()
+	if next := min(c.told.after(off+n), mib); next > 0 {
+		c.blocks.Prefetch(v, off+n, next)
+	}
+	done := 0
+	for _, s := range view.Slices() {
+		done += copy(p[done:], s)
+	}
+	if done < len(p) {
+		return done, io.EOF
+	}
+	return done, nil
 }
 
 // upload makes the object id equal to a snapshot.
@@ -93,7 +147,7 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	if err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
-	job := upload.Job{Bucket: id.Bucket, Key: id.Key, Headers: headers, Source: content{snap, ctx, f.files.o.Blocks}}
+	job := upload.Job{Bucket: id.Bucket, Key: id.Key, Headers: headers, Source: newContent(ctx, snap, f.files.o.Blocks)}
 	if snap.stream != nil {
 		job.Stream = snap.stream.Stream
 	}

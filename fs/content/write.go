@@ -40,6 +40,9 @@ func (f *File) writeOnce(ctx context.Context, p []byte, where func(size int64) i
 	}
 	defer f.turn.give()
 	off = where(f.Stat().Size)
+	if off > f.files.o.Uploader.Limits().Largest()-int64(len(p)) {
+		return 0, 0, f.tooLarge("write")
+	}
 	spool, err := f.writable(ctx, off, math.MaxInt64)
 	if err != nil {
 		return 0, 0, err
@@ -103,8 +106,11 @@ func (f *File) truncateTurn(ctx context.Context, size int64) error {
 	if gone {
 		return fmt.Errorf("truncate %s: %w", f.ID(), ErrClosed)
 	}
-	if size == old {
+	switch {
+	case size == old:
 		return nil
+	case size > old && size > f.files.o.Uploader.Limits().Largest():
+		return f.tooLarge("truncate")
 	}
 	var err error
 	if size < old && spool != nil {

@@ -3,6 +3,7 @@ package upload
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"pailfs/s3client"
 )
@@ -59,6 +60,14 @@ func (l Limits) check() error {
 		return fmt.Errorf("%w: %+v", errLimits, l)
 	}
 	return nil
+}
+
+// Largest is the size of the largest object that the store takes.
+func (l Limits) Largest() int64 {
+	if l.MaxPart > math.MaxInt64/int64(l.MaxParts) {
+		return math.MaxInt64
+	}
+	return max(l.MaxPut, l.MaxPart*int64(l.MaxParts))
 }
 
 // single is the most bytes that go by one PUT.

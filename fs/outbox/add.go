@@ -188,7 +188,7 @@ func (b *Outbox) changeLocked(e *entry, op Op, now time.Duration) {
 	if e.fail != nil {
 		e.fail, e.last = nil, now+b.o.MaxDelay
 	}
-	e.due = min(now+b.o.Delay, e.last)
+	e.due = min(now+b.rest(&op), e.last)
 }
 
 func (b *Outbox) roomLocked() {

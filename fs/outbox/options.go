@@ -49,10 +49,13 @@ type Options struct {
 	// until MaxDelay after the first. Deletes of a bucket rest together in the same way: the last one for Delay, the
 	// first one for at most MaxDelay, none when they fill a request. 0: 200 ms and 5 s.
 	Delay, MaxDelay time.Duration
-	Parallel        int // requests at once; 0: 16
-	MaxPending      int // entries; what makes a new one waits when there are so many. 0: 100,000
-	Now             func() time.Time
-	Log             *slog.Logger
+	// MarkerDelay is Delay for a directory's marker: what fills a directory sets its times when all else is done, and what
+	// lies in it shows meanwhile that it is there. 0: 1 s, or Delay if that is longer.
+	MarkerDelay time.Duration
+	Parallel    int // requests at once; 0: 16
+	MaxPending  int // entries; what makes a new one waits when there are so many. 0: 100,000
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 func (o *Options) defaults() {
@@ -64,6 +67,7 @@ func (o *Options) defaults() {
 	set(&o.CheckAfter, time.Minute)
 	set(&o.Delay, 200*time.Millisecond)
 	set(&o.MaxDelay, 5*time.Second)
+	set(&o.MarkerDelay, max(o.Delay, time.Second))
 	o.MaxDelay = max(o.MaxDelay, o.Delay)
 	if o.Parallel <= 0 {
 		o.Parallel = 16

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"container/heap"
+	"strings"
 	"time"
 
 	"pailfs/s3client"
@@ -175,6 +176,14 @@ func (b *Outbox) headLocked(k id) *entry {
 	return nil
 }
 
+// rest is how long a new change rests.
+func (b *Outbox) rest(o *Op) time.Duration {
+	if o.Kind == KindPut && strings.HasSuffix(o.Key, "/") {
+		return min(b.o.MarkerDelay, b.o.MaxDelay)
+	}
+	return b.o.Delay
+}
+
 // appendLocked puts a new entry behind those of its key.
 func (b *Outbox) appendLocked(o Op, now time.Duration) *entry {
 	h := b.mu.homes[o.Bucket]
@@ -182,7 +191,7 @@ func (b *Outbox) appendLocked(o Op, now time.Duration) *entry {
 		h = &home{bucket: o.Bucket, heads: make(map[string]*entry), below: make(map[string]int)}
 		b.mu.homes[o.Bucket] = h
 	}
-	e := &entry{seq: o.Seq, home: h, key: o.Key, due: now + b.o.Delay, last: now + b.o.MaxDelay}
+	e := &entry{seq: o.Seq, home: h, key: o.Key, due: now + b.rest(&o), last: now + b.o.MaxDelay}
 	e.set(o)
 	if b.tooEarly(e) {
 		e.due = now + o.After.Sub(b.o.Now())

@@ -46,6 +46,7 @@ type life struct {
 	left            string // its journal at the kill
 
 	opened  chan struct{} // closed when start has ended
+	worked  chan struct{} // closed when the writers have ended; nil: there are none
 	isOpen  bool          // the journal is
 	wire    *wire
 	journal *journal.Journal
@@ -73,6 +74,15 @@ func (l *life) isDead() bool {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	return l.dead
+}
+
+// alive does something beside a process that is alive.
+func (l *life) alive(beside *sync.WaitGroup, do func()) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if !l.dead {
+		beside.Go(do)
+	}
 }
 
 func (l *life) begins(c *call) bool {
@@ -312,6 +322,9 @@ func (l *life) close(ctx context.Context) error {
 		errs = append(errs, l.outbox.Close(ctx))
 	}
 	l.tasks.Wait()
+	if l.worked != nil {
+		<-l.worked // the kernel makes no request any more
+	}
 	l.names.Close()
 	l.server.face.asks.close()
 	errs = append(errs, l.up.Close(ctx), l.blocks.Close(ctx), l.journal.Close())
@@ -561,7 +574,7 @@ func (k *kernel) close(f open) syscall.Errno {
 func (k *kernel) release(f open) {
 	n := k.l.w.nthOf("release")
 	d := time.Duration(k.l.w.chance("release ", n).IntN(3000)) * time.Microsecond
-	k.l.closed.Go(func() {
+	k.l.alive(&k.l.closed, func() {
 		if d > 1500*time.Microsecond {
 			time.Sleep(d - 1500*time.Microsecond)
 		}

@@ -75,6 +75,7 @@ func failed(call string, errno syscall.Errno) error {
 func (l *life) work() {
 	w := l.w
 	done := make(chan struct{})
+	l.worked = done
 	w.ended.Go(func() {
 		defer close(done)
 		if !l.start() {

@@ -24,10 +24,10 @@ import (
 var (
 	crashSeed   = flag.Uint64("crash.seed", 0, "the first history of TestCrashModel; 0: any")
 	crashRuns   = flag.Int("crash.runs", 0, "so many histories; 0: as many as there is time for")
-	crashFor    = flag.Duration("crash.for", 0, "how long TestCrashModel goes on")
+	crashFor    = flag.Duration("crash.for", 10*time.Second, "how long TestCrashModel goes on")
 	crashShrink = flag.Duration("crash.shrink", 30*time.Second, "how long a history is made smaller")
 	crashMore   = flag.Int("crash.failures", 1, "so many failures before the end")
-	crashFaults = flag.Bool("crash.faults", true, "some histories have a store that fails")
+	crashFaults = flag.String("crash.faults", "store", "the durability that meets a store that fails now and then: store, journal, both or none")
 	crashOnly   = flag.String("crash.only", "", "store or journal: that durability alone")
 )
 
@@ -77,12 +77,14 @@ func newHistory(seed uint64) history {
 		Provider: pick(r, "minio", "minio", "generic"), Memory: pick[int64](r, 0, 0, -1, 8<<10),
 		TTL: pick(r, 5*time.Second, 5*time.Second, time.Second, time.Minute), Settle: pick(r, 100*time.Millisecond, time.Millisecond, time.Second),
 		MaxLag: pick(r, 30*time.Second, 30*time.Second, 200*time.Millisecond)}
-	h.Faults = h.Faults && *crashFaults
 	switch *crashOnly {
 	case "store":
 		h.Behind = false
 	case "journal":
 		h.Behind = true
+	}
+	if f := *crashFaults; f != "both" {
+		h.Faults = h.Faults && f == map[bool]string{false: "store", true: "journal"}[h.Behind]
 	}
 	for id := range 1 + r.IntN(3) {
 		var ops []op

@@ -84,7 +84,7 @@ func request[T any](ctx context.Context, c *wire, name, key string, body func(ha
 		w.mu.Unlock()
 	}
 	if left != nil && !l.isDead() && p.sent && fate.stays { // the caller has gone, and the store does not know it
-		l.late.Go(func() {
+		l.alive(&l.late, func() {
 			c.pause(context.Background(), fate.there/2+time.Millisecond)
 			l.execute(p)
 		})

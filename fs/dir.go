@@ -78,10 +78,17 @@ func (d *dirHandle) parentIno() uint64 {
 	return d.node.StableAttr().Ino
 }
 
-// inoOf is the number that stat will say.
+// sortedByNumber: fts(3), and so find, du and rm -r, goes through directories of more names in the order of their numbers,
+// if they have any. Ours are in no order, while what is asked for ahead comes in the listing's: eight times slower.
+const sortedByNumber = 10_000
+
+// inoOf is the number that stat will say, or 0 for "unknown".
 func (d *dirHandle) inoOf(name string) uint64 {
 	if c := d.node.GetChild(name); c != nil {
 		return c.StableAttr().Ino
+	}
+	if dir, ok := d.node.path(); !ok || !d.node.face.tree.Few(dir, sortedByNumber) {
+		return 0
 	}
 	return d.node.face.inodes.of(d.node.StableAttr().Ino, name)
 }

@@ -187,7 +187,12 @@ func (h *handle) store(ctx context.Context, do func(context.Context) error) sysc
 func (h *handle) Release(ctx context.Context) syscall.Errno {
 	own := context.WithoutCancel(ctx)
 	if h.writes && h.node.lastWriter(h) && h.file.Stat().Dirty {
-		h.store(own, h.file.Flush)
+		h.store(own, func(ctx context.Context) error {
+			if !h.node.lastWriter(h) { // it was opened again while the name was waited for
+				return nil
+			}
+			return h.file.Flush(ctx)
+		})
 	}
 	h.close(own)
 	return 0

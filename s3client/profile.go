@@ -37,7 +37,7 @@ type Profile struct {
 	MaxMetaItems int `json:"max_meta_items,omitempty"`
 	// MetaUnderscoreLost: "_" in a metadata name becomes "-" where it is sent with a multipart upload.
 	MetaUnderscoreLost bool `json:"meta_underscore_lost,omitempty"`
-	// ACLUnseen: GET Bucket ACL shows the owner's grant alone, whatever was set.
+	// ACLUnseen: GET Bucket ACL may show the owner's grant alone, whatever was set.
 	ACLUnseen bool `json:"acl_unseen,omitempty"`
 	// MissedHEADHarmful: the answer to a HEAD that fails is followed by bytes that do not belong there, so that the
 	// connection's next answer cannot be read. head.go keeps that from happening.
@@ -112,7 +112,7 @@ func limitsOf(provider string) (Profile, bool) {
 		}
 	case "generic": // it may be a Swift: the narrower limits, and on guard
 		p.MaxParts, p.MaxDelete, p.MissedHEADHarmful = 1000, 100, true
-		p.MaxMetaName, p.MaxMetaItems, p.MetaUnderscoreLost = 128, 90, true
+		p.MaxMetaName, p.MaxMetaItems, p.MetaUnderscoreLost, p.ACLUnseen = 128, 90, true, true
 	default:
 		return Profile{}, false
 	}

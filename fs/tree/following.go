@@ -55,3 +55,14 @@ func (t *Tree) listedLately(dir string) bool {
 	seen, ok := t.entries.Complete(dir)
 	return ok && t.o.Now().Sub(seen) < max(t.o.TTL, guessFor)
 }
+
+// Few says whether a directory is known to have no more names than so many: it was listed to its end lately.
+func (t *Tree) Few(dir string, names int) bool {
+	if !t.listedLately(dir) {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d, ok := t.mu.dirs.Peek(dir)
+	return ok && d.names <= names
+}

@@ -297,10 +297,14 @@ func (l *lister) run(ctx context.Context, yield func(Entry) bool) error {
 			return errStopped
 		}
 	}
-	if !l.flush("", true, yield) {
+	rest := l.settled("", true)
+	if err := l.end(); err != nil {
+		return err
+	}
+	if !l.give(rest, yield) { // the directory is known wholly by now: who gets a name can ask how many there are
 		return errStopped
 	}
-	return l.end()
+	return nil
 }
 
 func errNoProgress(bucket, prefix, after string) error {
@@ -452,27 +456,40 @@ func (l *lister) bound(ctx context.Context, last string) (string, error) {
 
 // flush merges and yields what is below bound, or everything.
 func (l *lister) flush(bound string, all bool, yield func(Entry) bool) bool {
+	return l.give(l.settled(bound, all), yield)
+}
+
+// settled merges and remembers what is below bound, or everything.
+func (l *lister) settled(bound string, all bool) []merged {
 	held := len(l.held)
 	ours := len(l.ours)
 	if !all {
 		held = sort.Search(held, func(i int) bool { return l.held[i].name >= bound })
 		ours = sort.SearchStrings(l.ours, bound)
 	}
-	for _, m := range l.merge(l.held[:held], l.ours[:ours]) {
+	out := l.merge(l.held[:held], l.ours[:ours])
+	for _, m := range out {
+		if l.listing == nil {
+			break
+		}
+		if l.added++; l.added > l.most { // more than the cache shall hold of one directory
+			l.listing = nil
+			break
+		}
 		_, name := split(m.Path)
-		if l.listing != nil {
-			if l.added++; l.added > l.most { // more than the cache shall hold of one directory
-				l.listing = nil
-			} else {
-				l.seen(name, m.Entry, m.came)
-			}
-		}
-		if name > l.after && !yield(m.Entry) {
-			return false
-		}
+		l.seen(name, m.Entry, m.came)
 	}
 	l.held = slices.Delete(l.held, 0, held)
 	l.ours = l.ours[ours:]
+	return out
+}
+
+func (l *lister) give(out []merged, yield func(Entry) bool) bool {
+	for _, m := range out {
+		if _, name := split(m.Path); name > l.after && !yield(m.Entry) {
+			return false
+		}
+	}
 	return true
 }
 

@@ -20,11 +20,15 @@ type intents struct {
 	all  map[uint64]Intent
 	next uint64
 	log  []string
+	full error
 }
 
 func (j *intents) Begin(i Intent) (uint64, error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.full != nil {
+		return 0, j.full
+	}
 	if j.all == nil {
 		j.all = make(map[uint64]Intent)
 	}
@@ -234,6 +238,12 @@ func TestTheIntentComesFirst(t *testing.T) {
 	r.ok(r.tree.Rename(r.ctx, "one", "two", false, nil)) // a single object needs none
 	if len(j.log) != 3 {
 		t.Errorf("%q", j.log)
+	}
+	// a journal that takes no note keeps nobody from renaming
+	j.full = errors.New("no space")
+	r.ok(r.tree.Rename(r.ctx, "e", "f", false, nil))
+	if got := strings.Join(r.mem.Keys(bkt), " "); got != "f/a f/b two/x" || len(j.log) != 3 {
+		t.Errorf("%s, %q", got, j.log)
 	}
 }
 

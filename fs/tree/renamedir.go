@@ -122,9 +122,7 @@ func (r *dirRename) copyAll(ctx context.Context) error {
 	g.SetLimit(copiesAtOnce)
 	listed := r.t.objectsUnder(copying, &r.renaming, r.src, func(moves []move) error {
 		if r.found.Add(int64(len(moves))) > 1 { // a single object is under one of its names, or both, by itself
-			if err := r.note(); err != nil {
-				return err
-			}
+			r.note()
 		}
 		if err := r.hold(moves); err != nil {
 			return err

@@ -56,6 +56,7 @@ type renaming struct {
 	from, to string
 	earlier  bool
 	token    uint64
+	asked    bool // for a note
 	noted    bool
 
 	found, copied, deleted atomic.Int64
@@ -108,16 +109,19 @@ func (r *renaming) stage() string {
 	return r.mu.stage
 }
 
-// note makes the rename outlive the process, before the first copy.
-func (r *renaming) note() (err error) {
-	if r.noted || r.t.o.Intents == nil {
-		return nil
+// note makes the rename outlive the process, before the first copy. Without a note it goes on: should the process die, objects
+// are under both names, which costs less than a rename that a full local disk refuses.
+func (r *renaming) note() {
+	if r.asked || r.t.o.Intents == nil {
+		return
 	}
+	r.asked = true
+	var err error
 	if r.token, err = r.t.o.Intents.Begin(r.intent); err != nil {
-		return fmt.Errorf("note the rename: %w", err)
+		r.t.o.Log.Warn("the rename of a directory is not noted; nobody completes it if this process dies", "from", r.from, "to", r.to, "err", err)
+		return
 	}
 	r.noted = true
-	return nil
 }
 
 // enter begins a stage. A note that cannot be changed is one of an earlier stage, which completes as well, but for an undo.

@@ -80,6 +80,10 @@ func (m *mounted) holdKey(ctx context.Context, id content.ID) (done func(stored 
 	if m.outbox == nil {
 		return func(bool) {}, nil
 	}
+	// The name may have been a directory's: stores over a file system refuse a file beside its marker.
+	if err := m.outbox.Finish(ctx, id.Bucket, id.Key+"/"); err != nil {
+		m.log.Debug("a former directory's marker is still there", "object", id.String(), "err", err)
+	}
 	return m.outbox.Hold(ctx, id.Bucket, id.Key)
 }
 

@@ -125,7 +125,7 @@ var options = []option{
 		help: "full: mode, owner, times and links as stored with each object; basic: what listings say, with no request for each file",
 		set:  parseAttributes},
 	{name: "xattr", group: groupAccess,
-		help: "extended attributes: user.* are the object's metadata, user.pailfs.* what pailfs knows of it; ls -l gets slower",
+		help: "extended attributes: user.* are the object's metadata, user.pailfs.* what pailfs knows of it; ls -l takes longer",
 		set:  boolean(func(s *settings) *bool { return &s.XAttr })},
 
 	{name: "bucket-pattern", group: groupAccess, value: "PATTERN[:PATTERN...]",

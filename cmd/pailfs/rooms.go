@@ -116,6 +116,9 @@ func (m *mounted) openRooms(ctx context.Context, small *ahead.Dirs) error {
 		return err
 	}
 	m.journal = kept
+	if err := p.bindState(kept); err != nil {
+		return errors.Join(err, kept.Close())
+	}
 	m.closers = append(m.closers, func(context.Context) error { return kept.Close() })
 	if err := m.openDisk(); err != nil {
 		return err

@@ -221,7 +221,7 @@ func (s *service) drainOf(m *mounted) drain {
 	d := drain{
 		files: m.files, stall: s.plan.Timeout, keeping: keepGrace,
 		kept: func() []unsavedFile { return append(rooms{m}.pendingNames(), m.kept()...) },
-		sent: func() int64 { return m.client.Counters().Snapshot().BytesOut },
+		sent: m.moved,
 	}
 	if m.outbox != nil {
 		d.names = m.outbox
@@ -238,6 +238,15 @@ func (s *service) drainOf(m *mounted) drain {
 	}
 	d.report, d.reportNames = told(m.runtime.Progress), told(m.runtime.Names)
 	return d
+}
+
+// moved grows while something goes to the store, or inside it.
+func (m *mounted) moved() int64 {
+	n := m.client.Counters().Snapshot().BytesOut
+	for _, r := range m.names.Renamings() {
+		n += r.Copied + r.Deleted
+	}
+	return n
 }
 
 // end closes the rooms, leaves the result for `pailfs umount` and makes it this process's own.

@@ -3,6 +3,7 @@ package mount
 import (
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,20 +28,20 @@ func TestAttributesAreRememberedAcrossMounts(t *testing.T) {
 		return sh(t, w.m.Dir, "ls -ln --time-style=+%s d | tail -n +2; stat -c '%a %u' d; ls -ld --time-style=+%s d/f00")
 	}
 	w.m = w.mount(inStore, home)
-	first := look()
+	look()
 	if n := len(w.took().of(storeproxy.Head, storeproxy.Get)); n != 21 {
 		t.Errorf("the first look asked for the attributes of %d objects, want 21", n)
 	}
 	sh(t, w.m.Dir, "echo here > d/made; chmod 600 d/made; touch -d @5 d/made; mkdir d/dir")
-	first = look()
+	first := look()
 	w.m.Unmount()
 	s.Put(t, w.bucket, "d/f07", []byte("x"), map[string]string{"mode": "33279", "uid": "9", "mtime": "1000000007"}) // the same bytes
 	w.took()
 
-	// The embedded server gives a directory's marker another time when something is made in the directory.
+	// Not of markers: the embedded server gives a directory another time when something is made in it.
 	asks := func() (of requests) {
 		for _, r := range w.took().of(storeproxy.Head, storeproxy.Get) {
-			if r.Key != "d/" {
+			if !strings.HasSuffix(r.Key, "/") {
 				of = append(of, r)
 			}
 		}

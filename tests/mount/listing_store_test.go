@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"pailfs/tests/testenv"
 )
@@ -23,6 +24,8 @@ type catalogue struct {
 	lists, heads atomic.Int64
 	flat         atomic.Int64 // of the lists, those without a delimiter
 	others       atomic.Int64
+	headDelay    time.Duration
+	asking, most atomic.Int64 // HEADs at once
 }
 
 // catalogued mounts a catalogue of these keys.
@@ -62,6 +65,11 @@ func (c *catalogue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.list(w, q)
 	case bucket == "bucket" && key != "" && r.Method == http.MethodHead:
 		c.heads.Add(1)
+		if n := c.asking.Add(1); n > c.most.Load() {
+			c.most.Store(n)
+		}
+		time.Sleep(c.headDelay)
+		c.asking.Add(-1)
 		if _, ok := slices.BinarySearch(c.keys, key); !ok {
 			w.WriteHeader(http.StatusNotFound)
 			return

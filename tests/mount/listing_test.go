@@ -82,6 +82,21 @@ func TestFlatDirectoryCostsPages(t *testing.T) {
 	c.within(t, "ls -f", 50, 52, 0)
 }
 
+// find goes through a directory of more than 10,000 names in the order of their inode numbers, where it is told any: they
+// are not, so that it keeps the order in which attributes are asked for ahead.
+func TestLargeDirectoriesAreWalkedInOrder(t *testing.T) {
+	var keys []string
+	for i := range 10_500 {
+		keys = append(keys, fmt.Sprintf("f%05d", i))
+	}
+	c, m := catalogued(t, keys, testenv.TTL(unhurried))
+	c.headDelay = time.Millisecond
+	run(t, m.Dir, "find", ".", "-size", "+1")
+	if n := c.most.Load(); n < 8 {
+		t.Errorf("at most %d HEADs at once: %v", n, c)
+	}
+}
+
 // Directories that nobody walks into are not read: what is not worth its pages is given up.
 func TestWalksGiveUp(t *testing.T) {
 	var keys []string

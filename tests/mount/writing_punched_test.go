@@ -207,6 +207,29 @@ func TestTheMiddleOfALongStreamIsRewritten(t *testing.T) {
 	})
 }
 
+// An fsync on the way makes the object; what follows is stored behind it, also when it is longer than the disk.
+func TestALongStreamWithAnFsync(t *testing.T) {
+	modest(t)
+	both(t, func(t *testing.T, d string) {
+		w := writes(t, d, nil, testenv.State(smallDisk(t, diskMiB)))
+		f := open(t, w.path("f"), os.O_CREATE|os.O_WRONLY|os.O_EXCL)
+		writeLong(t, f, 0, 60)
+		if err := f.Sync(); err != nil {
+			t.Fatal(err)
+		}
+		writeLong(t, f, 60, longMiB)
+		closed(t, f)
+		w.stored(d)
+		if all := w.took(); all.sent() > (longMiB+64)*mebibyte {
+			t.Errorf("%d bytes up: %v", all.sent(), all)
+		}
+		if w.sumOfObject("f") != sumLong(longMiB, nil) {
+			t.Error("the object has other bytes")
+		}
+		w.noUploads()
+	})
+}
+
 // What was never closed is nothing after a kill: no object, no upload, no bytes on the disk.
 func TestALongStreamEndsInAKill(t *testing.T) {
 	modest(t)

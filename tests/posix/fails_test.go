@@ -58,6 +58,7 @@ On a tmpfs the same rules find nothing but what differs there: no ZERO_RANGE, la
 		k := libraryKnown[name]
 		fmt.Fprintf(&b, "| %s | %s | %s |\n", name, map[string]string{"FAIL": "fails", "SKIP": "skips itself"}[k.result], k.why)
 	}
+	b.WriteString("\nOpenSymlinkRace, which takes long, runs as root on the one mount and as the user on the other.\n")
 	b.WriteString("\n## All families\n\n| family | rules |\n|---|---|\n")
 	for _, f := range everything() {
 		fmt.Fprintf(&b, "| %s | %d |\n", f.name, len(f.rules))

@@ -11,8 +11,6 @@ type failure struct {
 	instead string
 	// mend: it is not meant to stay so.
 	mend bool
-	// growing: it is being built; being right is no failure.
-	growing bool
 	// by is whom it concerns, where it is not everybody.
 	by    who
 	rules []string
@@ -90,20 +88,6 @@ func known() []failure {
 		{
 			why:  "Nor has the bucket times. Programs that copy trees set them last and would report a failure, so there is none.",
 			gets: "wrong", instead: "the times stay, without an error", rules: []string{"utimensat: of the mount point"},
-		},
-		{
-			why:  "Sizes that no object can have are accepted, and refused when the file is to be stored.",
-			gets: "OK", mend: true, growing: true,
-			rules: []string{
-				"truncate: EFBIG truncate to more than any object can be",
-				"truncate: EFBIG ftruncate to more than any object can be",
-			},
-		},
-		{
-			why: "In journal durability the new file may reach the store before the deletion of the directory's marker has, " +
-				"which a store that keeps objects as files refuses.",
-			gets: "EIO", mend: true, growing: true,
-			rules: []string{"names: a directory's name becomes a file's, and fsync stores it"},
 		},
 	}
 }

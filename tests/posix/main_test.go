@@ -26,8 +26,6 @@ var durabilities = []string{"store", "journal"}
 var announced = []string{
 	"errno=\"file too large\"",           // EFBIG
 	"more metadata than the store keeps", // ENOSPC
-	"plan upload: too large",             // known_test.go: sizes that no object can have
-	"ExistingObjectIsDirectory",          // known_test.go: a directory's name becomes a file's
 }
 
 // mounted mounts a new bucket where everybody may go.

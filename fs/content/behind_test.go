@@ -44,7 +44,15 @@ func wantFlush(t *testing.T, f *File) {
 func (r *rig) crash(t *testing.T, dir string, change ...func(*Options)) (*rig, string) {
 	t.Helper()
 	to := t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(dir)); err != nil {
+	err := os.CopyFS(to, os.DirFS(dir))
+	for range 10 { // the log may be trimmed while it is copied
+		if err == nil || !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+		to = t.TempDir()
+		err = os.CopyFS(to, os.DirFS(dir))
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	r.crashed = true

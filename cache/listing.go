@@ -94,6 +94,13 @@ func (l *Listing[E]) validLocked() bool {
 	return ok && d == l.dir && l.seq >= d.floor
 }
 
+// Valid says whether the directory has not been forgotten or renamed since Begin.
+func (l *Listing[E]) Valid() bool {
+	l.cache.mu.Lock()
+	defer l.cache.mu.Unlock()
+	return l.validLocked()
+}
+
 // Add remembers a name, seen now.
 func (l *Listing[E]) Add(name string, e E) { l.AddSeen(name, e, l.cache.now()) }
 

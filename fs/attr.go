@@ -286,6 +286,9 @@ func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.En
 // changeHeld is change for a caller who holds the name.
 func (n *node) changeHeld(ctx context.Context, p string, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
 	file := n.fileOf(e)
+	if file != nil {
+		file.Told() // else tree would take the change for one that travels with a commit
+	}
 	c.Unsaved = file != nil && file.Stat().Dirty
 	if c.Unsaved && c.Mtime == nil {
 		n.pushTimes(p, file)

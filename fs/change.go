@@ -412,7 +412,7 @@ func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, no
 		}
 	}
 	if err := f.move(ctx, e, from, to, toID, noReplace, over, detached); err != nil {
-		detached.Undo()
+		detached.UndoReplacing(ctx)
 		return f.fail("rename", from, err)
 	}
 	detached.Done() // after the moved file's record: whatever a crash leaves, one of the two is there

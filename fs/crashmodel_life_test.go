@@ -162,7 +162,7 @@ func (l *life) open() error {
 			l.names.Stored(id.Bucket, id.Key, o)
 			w.seam(l, "told "+id.Key)
 		},
-		Behind: w.h.Behind, MaxLag: w.h.MaxLag, Settle: w.h.Settle, Hold: l.holdName, Guard: l.holdKey})
+		Behind: w.h.Behind, MaxLag: w.h.MaxLag, Settle: w.h.Settle, Hold: l.holdName, Guard: l.holdKey, Rewriting: l.rewriting})
 	left := l.loadEarlier(log)
 	root := newRoot(Options{Tree: l.names, Files: l.files, TTL: w.h.TTL, Timeout: time.Minute, Log: log, Ahead: small, Head: l.wire.Head,
 		Behind: w.h.Behind, Forget: l.up.Forget, Kept: j.Sync, Outbox: l.box()})
@@ -272,6 +272,14 @@ func (l *life) holdKey(ctx context.Context, id content.ID) (func(bool), error) {
 		return func(bool) {}, nil
 	}
 	return l.outbox.Hold(ctx, id.Bucket, id.Key)
+}
+
+func (l *life) rewriting(id content.ID) (etag string, h s3client.Headers, ok bool) {
+	if l.outbox == nil {
+		return "", h, false
+	}
+	op, ok := l.outbox.Rewriting(id.Bucket, id.Key)
+	return op.ETag, op.Headers, ok
 }
 
 func (l *life) drainNames(ctx context.Context, bucket, prefix string) error {

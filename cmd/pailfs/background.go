@@ -87,6 +87,15 @@ func (m *mounted) holdKey(ctx context.Context, id content.ID) (done func(stored 
 	return m.outbox.Hold(ctx, id.Bucket, id.Key)
 }
 
+// rewriting is the change of an object's attributes that may have been carried out without an answer.
+func (m *mounted) rewriting(id content.ID) (etag string, h s3client.Headers, ok bool) {
+	if m.outbox == nil {
+		return "", h, false
+	}
+	op, ok := m.outbox.Rewriting(id.Bucket, id.Key)
+	return op.ETag, op.Headers, ok
+}
+
 // settled tells content and tree what became of a change.
 func (m *mounted) settled(d outbox.Done) {
 	if d.Err == nil && d.Op.Kind == outbox.KindHeaders && d.Object.ETag != d.Op.ETag {

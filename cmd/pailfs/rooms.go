@@ -166,7 +166,7 @@ func (m *mounted) contentOptions(share budget) content.Options {
 		Stored:     func(id content.ID, o s3client.Object) { m.names.Stored(id.Bucket, id.Key, o) },
 		CheckAfter: p.MetadataTTL, Log: m.log, Host: host,
 		Readahead: min(mostReadahead, share.readahead), ReadaheadTotal: share.readahead,
-		Behind: p.behind(), MaxLag: p.MaxLag, Hold: m.holdName, Guard: m.holdKey,
+		Behind: p.behind(), MaxLag: p.MaxLag, Hold: m.holdName, Guard: m.holdKey, Rewriting: m.rewriting,
 	}
 }
 

@@ -154,8 +154,10 @@ func (f *File) round(ctx context.Context, begin func(context.Context) (*sending,
 		return false, err
 	}
 	done(s.snap.id == id) // before the record goes: what it overtakes must not be there alone after a crash
+	told := f.tells()
 	again = f.record(s, s.snap.id, obj)
 	f.files.o.Stored(s.snap.id, obj)
+	told()
 	return again, f.deleteStale(ctx)
 }
 

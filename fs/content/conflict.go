@@ -122,6 +122,9 @@ func (f *File) settle(ctx context.Context, s *sending, err error) error {
 		f.replaced(snap.id, changed.remote)
 		return nil
 	}
+	if f.isCopy(changed.remote) && !f.isPunched() {
+		return f.overCopy(ctx, changed.remote)
+	}
 	if f.givesUpAttributes(snap, changed.remote) {
 		return nil
 	}

@@ -10,8 +10,11 @@ import (
 )
 
 // Detaching is a File on its way to a life without a name. It has all the File's tokens: writes and commits wait, so that
-// nothing is stored under the name after the store has deleted it. It ends with Done or Undo; both may be called on nil.
-type Detaching struct{ f *File }
+// nothing is stored under the name after the store has deleted it. It ends with Done, Undo or UndoReplacing; all may be called on nil.
+type Detaching struct {
+	f  *File
+	by *journal.Version // what a rename was to put there (Replacing); nil: nothing
+}
 
 // Detach prepares the File of an id for the end of its object: what its handles may still read is fetched into the
 // spool. Nothing is given up yet. Nil without an error when nothing is known of the id.
@@ -27,7 +30,7 @@ func (s *Files) Detach(ctx context.Context, id ID) (*Detaching, error) {
 		s.unpin(f)
 		return nil, fmt.Errorf("detach %s: %w", id, err)
 	}
-	return &Detaching{f}, nil
+	return &Detaching{f: f}, nil
 }
 
 // prepareDetach returns with everything taken, or an error.

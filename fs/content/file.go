@@ -83,10 +83,11 @@ type File struct {
 		since   time.Time // the oldest change that the store lacks
 		changed time.Time // the latest change
 		mtime   time.Time
-		headers *s3client.Headers // of a recovered file: stand in for Options.Headers until Touch
+		headers *s3client.Headers // of a recovered file: stand in for Options.Headers until it is changed
 
 		settled chan struct{} // closed when the running commit ends; nil when none runs
 		rebased chan struct{} // closed when base changes
+		telling chan struct{} // closed when Options.Stored has been told of what was stored last; nil: it has
 		tries   uint64        // commits ended
 		lastGen uint64        // gen that the last commit covered
 		lastErr error         // its result
@@ -278,6 +279,7 @@ func (f *File) forget() (spool *journal.Spool, forgotten bool) {
 // gets the new attributes before Touch returns. False: the File has no commits any more (nobody has it open, or its name is
 // gone); the caller stores the attributes itself.
 func (f *File) Touch() bool {
+	f.Told()
 	touched, isKept := f.touch()
 	if isKept {
 		f.amendHeaders()
@@ -293,16 +295,39 @@ func (f *File) touch() (touched, isKept bool) {
 		return false, false
 	}
 	f.mu.touches++
-	f.mu.headers = nil
 	f.changedLocked()
 	return true, f.keptLocked() != nil
+}
+
+// tells begins the time between a commit's end and Options.Stored, in which the File seems clean and nobody knows of what.
+func (f *File) tells() (told func()) {
+	c := make(chan struct{})
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.telling = c
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.mu.telling = nil
+		close(c)
+	}
+}
+
+// Told returns when Options.Stored has been told of what was stored. Whoever is called by it must not call Told.
+func (f *File) Told() {
+	f.mu.Lock()
+	c := f.mu.telling
+	f.mu.Unlock()
+	if c != nil {
+		<-c
+	}
 }
 
 // changedLocked makes the File unsaved.
 func (f *File) changedLocked() {
 	now := f.files.o.Now()
 	f.mu.gen++
-	f.mu.changed = now
+	f.mu.changed, f.mu.headers = now, nil
 	if f.mu.state == clean {
 		f.mu.state, f.mu.since = dirty, now
 	}

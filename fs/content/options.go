@@ -73,6 +73,9 @@ type Options struct {
 	// Guard is taken around every commit and deletion of an object, also around the look at it before; done says whether the
 	// file was stored under the id. nil: nobody else changes objects.
 	Guard func(ctx context.Context, id ID) (done func(stored bool), err error)
+	// Rewriting, where it is not nil, gives the attributes that the stored version etag of an object is to have ("": whichever
+	// there is), where the store may have given it them without an answer: perhaps it is another version since.
+	Rewriting func(id ID) (etag string, h s3client.Headers, ok bool)
 	// Resume, where it is not nil, gives the multipart uploads of an earlier run that may have parts of this file already.
 	Resume func(id ID) []string
 	Now    func() time.Time // nil: time.Now

@@ -8,6 +8,7 @@ import (
 	"io"
 	"reflect"
 	"slices"
+	"time"
 
 	"pailfs/cache"
 	"pailfs/s3client"
@@ -25,8 +26,9 @@ const mostOwn = 16
 
 // own is the set of versions under a file's name that it may replace beside its base.
 type own struct {
-	etags []string
-	any   bool // whatever is there: its deletion had been accepted, without naming a version
+	etags  []string
+	any    bool   // whatever is there: its deletion had been accepted, without naming a version
+	copies copies // of other objects: the file's bytes do not stand on them
 }
 
 func (o *own) has(etag string) bool { return o.any || slices.Contains(o.etags, etag) }
@@ -71,10 +73,11 @@ func (s *Files) Uncertain(id ID) bool {
 
 // takeOwn makes an object the base if an earlier state of the file made it.
 func (f *File) takeOwn(o s3client.Object) bool {
+	now := f.rewriting()
 	f.mu.Lock()
 	under := f.underLocked()
 	ours := !f.mu.superseded && f.mu.layout.base <= o.Size &&
-		(f.mu.sent.has(o.ETag) || f.rewrittenLocked(under, o) || f.clonedLocked(o))
+		(f.mu.sent.has(o.ETag) || f.mu.rewrite.made(under, o) || now.made(under, o) || f.clonedLocked(o))
 	if ours {
 		b := &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, ETag: o.ETag, Size: o.Size}}
 		if f.mu.foreign {
@@ -92,14 +95,6 @@ func (f *File) takeOwn(o s3client.Object) bool {
 	return ours
 }
 
-// rewrittenLocked says whether an object is the version under the file with the attributes that an earlier run wanted it to
-// have: the store took them, and the process died before it knew.
-func (f *File) rewrittenLocked(under *Base, o s3client.Object) bool {
-	r := f.mu.rewrite
-	return r != nil && under != nil && under.Version.ETag == r.etag && o.Size == under.Version.Size && o.Headers != nil &&
-		reflect.DeepEqual(*o.Headers, r.headers)
-}
-
 // clonedLocked says whether an object is the copy that the file is of another object: made, and not known of.
 func (f *File) clonedLocked(o s3client.Object) bool {
 	l := &f.mu.layout
@@ -107,10 +102,29 @@ func (f *File) clonedLocked(o s3client.Object) bool {
 		o.ETag == f.mu.base.Version.ETag
 }
 
-// rewrite is a change of the attributes of a version that an earlier run began.
+// rewrite is a change of the attributes of a version that was begun.
 type rewrite struct {
-	etag    string
+	etag    string // "": of whichever version there was
 	headers s3client.Headers
+}
+
+// made says whether an object is the version under a file with the new attributes: the store took them, and the answer was
+// lost, or the process died before it came.
+func (r *rewrite) made(under *Base, o s3client.Object) bool {
+	return r != nil && under != nil && (r.etag == "" || under.Version.ETag == r.etag) && o.Size == under.Version.Size &&
+		o.Headers != nil && reflect.DeepEqual(*o.Headers, r.headers)
+}
+
+// rewriting is the change of the file's attributes that the store may have taken without an answer; nil: none.
+func (f *File) rewriting() *rewrite {
+	if f.files.o.Rewriting == nil {
+		return nil
+	}
+	etag, h, ok := f.files.o.Rewriting(f.ID())
+	if !ok {
+		return nil
+	}
+	return &rewrite{etag, h}
 }
 
 // Rewrites says that the version etag of an object was to have other headers, of which the store may have made another
@@ -220,6 +234,25 @@ func (f *File) addState(ctx context.Context, snap *snapshot) {
 	if snap.layout.size > longestOwn || len(snap.layout.missing()) > 0 {
 		return
 	}
+	f.addSum(ctx, snap)
+}
+
+// lostPatience bounds the reading of what was just sent: the cache has it.
+const lostPatience = time.Second
+
+// addLost notes what a state may be in the store after an upload without an answer, also if bytes of it are the base's, which
+// the upload may have replaced.
+func (f *File) addLost(ctx context.Context, snap *snapshot) {
+	if !f.onePut(snap) || snap.layout.isWhole(snap.version.Size) {
+		f.addState(context.WithoutCancel(ctx), snap)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lostPatience)
+	defer cancel()
+	f.addSum(ctx, snap)
+}
+
+func (f *File) addSum(ctx context.Context, snap *snapshot) {
 	etag, err := f.etagOf(ctx, snap)
 	if err != nil {
 		f.files.o.Log.Debug("what was sent of a file cannot be read again", "file", snap.id.String(), "err", err)

@@ -155,15 +155,19 @@ func (f *File) partsLocked(st *stage, p *journal.Pending) {
 	if st.spool == nil {
 		return
 	}
-	released := st.spool.Released()
-	here := without(p.Dirty, released)
+	here := without(p.Dirty, st.spool.Released())
 	running := f.mu.stream
 	if running == nil || len(running.given) == 0 || here.bytes() == ranges(p.Dirty).bytes() {
 		return
 	}
 	parts := make(map[int]upload.Sent)
-	for _, sent := range append(running.Acknowledged(), running.givenParts()...) {
+	for _, sent := range running.Acknowledged() {
 		if end(Range{Off: sent.Off, Len: sent.Len}) <= p.Size {
+			parts[sent.Number] = sent
+		}
+	}
+	for _, sent := range running.given { // if it has not been overwritten or cut off since
+		if gone := without(p.Dirty, here); len(gone.gaps(sent.Off, sent.Len)) == 0 {
 			parts[sent.Number] = sent
 		}
 	}
@@ -172,13 +176,6 @@ func (f *File) partsLocked(st *stage, p *journal.Pending) {
 		p.Parts = append(p.Parts, journal.Part{Number: sent.Number, Off: sent.Off, Len: sent.Len, ETag: sent.ETag})
 	}
 	slices.SortFunc(p.Parts, func(a, b journal.Part) int { return a.Number - b.Number })
-}
-
-func (st *streaming) givenParts() (parts []upload.Sent) {
-	for _, p := range st.given {
-		parts = append(parts, p)
-	}
-	return parts
 }
 
 // reopenLocked takes up the upload of an earlier run that has bytes of the file.

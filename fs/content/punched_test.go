@@ -574,3 +574,35 @@ func check(err error) {
 		panic(err)
 	}
 }
+
+// A part that was given away and cut off is no part of the file that the journal tells the next run of.
+func TestPartsThatWereCutOffAreNotKept(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	r := newRig(dir, nothingStays)
+	f := r.create("k")
+	p := pattern(1, streamSize)
+	stream(t, f, p)
+	p = over(f, p, 8*kib, pattern(9, 16*kib)) // two whole parts
+	check(f.Truncate(ctx, 24*kib))
+	p = append(p[:24*kib], pattern(7, 40*kib)...)
+	for off := 24 * kib; off < len(p); off += 4 * kib {
+		write(f, int64(off), p[off:off+4*kib])
+		check(f.currentStream().Wait(ctx, 0))
+	}
+	if !f.isPunched() {
+		t.Fatal("nothing was given away")
+	}
+	check(f.Truncate(ctx, streamSize))
+	p = append(p, make([]byte, streamSize-len(p))...)
+	away(r)
+	if err := f.Flush(ctx); err == nil {
+		t.Fatal("no error")
+	}
+	r, _ = r.next(t, dir, true)
+	if n, failed := r.files.Recover(ctx); n != 1 || len(failed) > 0 {
+		t.Fatalf("stored %d, %v", n, failed)
+	}
+	r.wantStored(t, "k", p)
+	check(r.stop())
+}

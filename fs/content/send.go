@@ -188,7 +188,7 @@ func (f *File) failedUpload(ctx context.Context, snap *snapshot, id ID, err erro
 	if answered(err) || f.ID() != id {
 		return
 	}
-	f.addState(context.WithoutCancel(ctx), snap)
+	f.addLost(ctx, snap)
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.uncertain = true

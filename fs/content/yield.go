@@ -22,7 +22,92 @@ func (d *Detaching) Replacing(by cache.Version) error {
 	if d == nil || d.f == nil {
 		return nil
 	}
-	return d.f.yieldTo(journal.Version{ETag: by.ETag, Size: by.Size})
+	v := journal.Version{ETag: by.ETag, Size: by.Size}
+	if err := d.f.yieldTo(v); err != nil {
+		return err
+	}
+	d.by = &v
+	return nil
+}
+
+// UndoReplacing is Undo after a rename that has failed, perhaps behind its copy. If the store has the copy, the file is that:
+// who has it open keeps its bytes, and they are stored over the copy.
+func (d *Detaching) UndoReplacing(ctx context.Context) {
+	if d != nil && d.f != nil && d.by != nil {
+		d.f.notReplaced(ctx, *d.by)
+	}
+	d.Undo()
+}
+
+// copies are versions that renames which failed were to put under a file's name, and how far the file had come then.
+type copies struct {
+	versions []journal.Version
+	gen      uint64
+}
+
+// notReplaced notes which copy may be under the file's name, and looks. The caller has all the file's tokens.
+func (f *File) notReplaced(ctx context.Context, by journal.Version) {
+	f.mu.Lock()
+	unsaved, open, id := f.unsavedLocked(), f.mu.refs > 0, f.mu.id
+	f.mu.sent.copies.versions, f.mu.sent.copies.gen = append(f.mu.sent.copies.versions, by), f.mu.gen
+	f.mu.Unlock()
+	if !unsaved || open {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), yieldPatience) // the caller's may have ended the rename
+	defer cancel()
+	remote, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
+	switch {
+	case err == nil && f.isCopy(remote):
+		f.giveUp(id, remote)
+	case err != nil && !errors.Is(err, s3client.NotFound):
+		f.files.o.Log.Warn("not known yet whether a rename that failed has replaced a file", "file", id.String(), "err", err)
+	}
+}
+
+// isCopy says whether an object is the copy of a rename that failed.
+func (f *File) isCopy(o s3client.Object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.isOneOfLocked(f.mu.sent.copies.versions, o)
+}
+
+// isOneOfLocked says whether an object may be one of some versions, or a copy of it: that of a multipart object has an ETag of
+// its own. What the store had of the file before, and what it may have of the file, is none.
+func (f *File) isOneOfLocked(versions []journal.Version, o s3client.Object) bool {
+	if under := f.underLocked(); under != nil && under.Version.ETag == o.ETag || slices.Contains(f.mu.sent.etags, o.ETag) {
+		return false
+	}
+	return slices.ContainsFunc(versions, func(v journal.Version) bool {
+		return v.Size == o.Size && (v.ETag == o.ETag || strings.Contains(v.ETag, "-"))
+	})
+}
+
+// overCopy lets the next round store the file over the copy of a rename that failed. Where the file's own bytes went with the
+// version that the copy replaced, and nothing was written since, the rename has happened after all. The caller has the turn.
+func (f *File) overCopy(ctx context.Context, remote s3client.Object) error {
+	err := f.fetchAll(ctx)
+	gone := errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed)
+	f.mu.Lock()
+	id, asThen := f.mu.id, f.mu.refs == 0 && f.mu.gen == f.mu.sent.copies.gen
+	f.mu.Unlock()
+	switch {
+	case gone && asThen:
+		f.giveUp(id, remote)
+		return nil
+	case gone:
+		return f.keepRest(ctx, errors.Join(ErrConflict, err))
+	case err != nil:
+		return err
+	}
+	f.mu.Lock()
+	f.orphanedLocked()
+	f.rebaseLocked(id, remote)
+	f.mu.Unlock()
+	if err := f.keepAgain(); err != nil {
+		return err
+	}
+	return errAgain
 }
 
 // yieldTo notes a version in the record that the record gives way to, durably.
@@ -54,9 +139,7 @@ func (f *File) yields(o s3client.Object) bool {
 	if !f.mu.recovered || f.mu.refs > 0 || st == nil {
 		return false
 	}
-	return slices.ContainsFunc(st.record.Yields, func(v journal.Version) bool {
-		return v.Size == o.Size && (v.ETag == o.ETag || strings.Contains(v.ETag, "-"))
-	})
+	return f.isOneOfLocked(st.record.Yields, o)
 }
 
 // yieldPatience bounds the question whether a rename has replaced a file, at the start of a run.

@@ -109,6 +109,9 @@ func (b *Outbox) mergeableLocked(k id, op Op) *entry {
 	if h := b.mu.holds[k]; h != nil && h.last == last {
 		return nil // what the holder may drop must not take in what is newer
 	}
+	if last.kind == isHeaders && op.Kind != KindPut && last.begun() {
+		return nil // the store may have made another version, which only these headers tell
+	}
 	if _, ok := merge(last.op(), op); !ok {
 		return nil
 	}

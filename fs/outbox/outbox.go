@@ -98,6 +98,17 @@ func (b *Outbox) Pending() []Pending {
 	return all
 }
 
+// Rewriting is the change of a key's headers that the store may have made without an answer; false: there is none.
+func (b *Outbox) Rewriting(bucket, key string) (Op, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.headLocked(id{bucket, key})
+	if e == nil || e.kind != isHeaders || !e.begun() {
+		return Op{}, false
+	}
+	return e.op(), true
+}
+
 func (b *Outbox) pendingLocked(e *entry) Pending {
 	p := Pending{Op: e.op()}
 	if f := e.fail; f != nil {

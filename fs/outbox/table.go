@@ -131,6 +131,11 @@ func (e *entry) set(o Op) {
 	}
 }
 
+// begun says whether an entry may have been carried out without an answer.
+func (e *entry) begun() bool {
+	return e.earlier || e.place == running || e.fail != nil && e.fail.err != nil && !e.fail.slow
+}
+
 // failing is the entry's failure, made if there is none.
 func (e *entry) failing() *failure {
 	if e.fail == nil {

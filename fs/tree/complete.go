@@ -236,12 +236,16 @@ func (t *Tree) recalls(bucket, key string, v version) bool {
 	return t.recallLocked(bucket, key, v) != nil
 }
 
-// markLocked notes that a directory has this marker, or none.
+// markLocked notes that a directory has this marker, or none. A listing without one says nothing against one that was put
+// here: it waits, or listings lag.
 func (t *Tree) markLocked(path string, marker *s3client.Object) {
 	d := t.dirLocked(path)
 	d.checked, d.marker = t.o.Now(), nil
 	if marker != nil {
 		v := versionOf(marker)
+		d.marker = &v
+	} else if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.kind == put && c.it.IsDir() && c.ver.etag != "" {
+		v := c.ver
 		d.marker = &v
 	}
 }

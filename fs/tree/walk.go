@@ -297,6 +297,10 @@ func (w *walk) next(prefix string) (at string, own *lister, ok bool) {
 		if r.l == nil || !w.currentLocked() {
 			break
 		}
+		if !w.lastsLocked(r.l) {
+			r.l = nil
+			return "", nil, false
+		}
 		if last := i == len(w.mu.open)-1; last && len(r.l.held) < walkHeld/2 {
 			return w.mu.at, nil, true
 		}
@@ -314,6 +318,12 @@ func (w *walk) next(prefix string) (at string, own *lister, ok bool) {
 	return w.mu.at, nil, true
 }
 
+// lastsLocked says whether a listing may still be shown: within the TTL, not forgotten, and while every change that was made
+// here since it was asked for can be seen in the overlay.
+func (w *walk) lastsLocked(l *lister) bool {
+	return w.t.o.Now().Sub(l.asked) < min(w.t.o.TTL, settle) && l.listing != nil && l.listing.Valid()
+}
+
 // leaveLocked takes a directory out of the walk: its own listing goes on behind the key that the walk came to.
 func (w *walk) leaveLocked(r *reached) *lister {
 	l := r.l
@@ -323,6 +333,9 @@ func (w *walk) leaveLocked(r *reached) *lister {
 		l.from = r.prefix + below[:strings.IndexByte(below, '/')+1]
 	}
 	l.ready()
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	l.ours = w.t.mu.overlay.names(l.path) // with what was changed since
 	return l
 }
 

@@ -16,9 +16,15 @@ import (
 // object, or may be becoming it: AbortLeft waits until that is decided, two minutes from New at the most, and leaves an
 // upload alone that the object consists of. For an upload without id the key's uploads are listed, and those begun within
 // 5 s before and two minutes after Begun are aborted, but for this run's; of a key that two hosts write at the same moment
-// that may be the other's. The error joins those of the uploads that are left; they stay registered.
+// that may be the other's. So long a creation may be on its way to the store: AbortLeft looks again then. The error joins those of the uploads that are left; they stay registered.
 func (u *Uploader) AbortLeft(ctx context.Context, left []Left, keep func(Left) bool) (aborted int, err error) {
 	var errs []error
+	var again []Left
+	for _, l := range left {
+		if l.ID == "" && time.Now().Before(u.windowEnd(l)) {
+			again = append(again, l)
+		}
+	}
 	for _, completing := range []bool{false, true} { // those that need no wait first
 		for _, l := range left {
 			if l.Completing != completing || keep != nil && keep(l) {
@@ -34,6 +40,24 @@ func (u *Uploader) AbortLeft(ctx context.Context, left []Left, keep func(Left) b
 				u.leave(o)
 				errs = append(errs, err)
 			}
+		}
+	}
+	for _, l := range again {
+		if err := sleepUntil(ctx, u.windowEnd(l)); err != nil {
+			return aborted, errors.Join(append(errs, fmt.Errorf("wait for uploads of %s/%s: %w", l.Bucket, l.Key, err))...)
+		}
+		if keep != nil && keep(l) {
+			continue
+		}
+		o, ok := u.claim(l)
+		if !ok {
+			continue
+		}
+		n, err := u.abortLeftover(ctx, o)
+		aborted += n
+		if err != nil {
+			u.leave(o)
+			errs = append(errs, err)
 		}
 	}
 	return aborted, errors.Join(errs...)
@@ -69,9 +93,15 @@ func sleepUntil(ctx context.Context, at time.Time) error {
 	}
 }
 
-// abortLeftover aborts an upload and ends its account, whatever may have come of it.
+// abortLeftover aborts an upload and ends its account, whatever may have come of it. One without id that the store may not
+// have got yet is left once more.
 func (u *Uploader) abortLeftover(ctx context.Context, l leftover) (n int, err error) {
-	if l.ID == "" {
+	late := l.ID == "" && l.earlier && time.Now().Before(u.windowEnd(l.Left))
+	switch {
+	case late && l.swept:
+		u.leave(l)
+		return 0, nil
+	case l.ID == "":
 		until := l.until.Add(clockSlack)
 		if l.until.IsZero() {
 			until = l.Begun.Add(createWindow)
@@ -79,7 +109,12 @@ func (u *Uploader) abortLeftover(ctx context.Context, l leftover) (n int, err er
 		if n, err = u.sweep(ctx, l.target(), l.Begun.Add(-clockSlack), until); err != nil {
 			return n, err
 		}
-	} else {
+		if late {
+			l.swept = true
+			u.leave(l)
+			return n, nil
+		}
+	default:
 		err := u.o.Store.AbortUpload(ctx, l.Bucket, l.Key, l.ID)
 		switch {
 		case err == nil:

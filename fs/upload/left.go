@@ -28,11 +28,21 @@ type leftover struct {
 	accounts []account         // one, but for those without id
 	earlier  bool              // of an earlier run
 	until    time.Time         // when the creations were over, for those without id
+	swept    bool              // without id: what there was is aborted; more may come until its window ends
 	headers  *s3client.Headers // it was begun with; nil: not known
 }
 
 func earlierOf(l Left) leftover {
 	return leftover{Left: l, accounts: []account{{l.Token, true}}, earlier: true}
+}
+
+// windowEnd is when the store has surely got an earlier run's creation whose upload has no id.
+func (u *Uploader) windowEnd(l Left) time.Time {
+	end := l.Begun.Add(createWindow)
+	if latest := u.born.Add(createWindow); end.After(latest) { // the clock was set back since
+		return latest
+	}
+	return end
 }
 
 // account is that of an upload with an id.

@@ -1,0 +1,42 @@
+package content
+
+import (
+	"context"
+	"testing"
+
+	"pailfs/cache"
+)
+
+// A rename over a file with kept bytes, of a multipart object that is as long as what the store has of the file: the store's
+// version is not the copy.
+func TestAVersionOfTheSameSizeIsNoCopy(t *testing.T) {
+	ctx := context.Background()
+	by := cache.Version{Bucket: "b", Key: "other", ETag: "00000000000000000000000000000000-2", Size: 20 * kib}
+	for _, dies := range []bool{true, false} {
+		dir := t.TempDir()
+		r := newRig(dir, inBackground)
+		r.put("k", pattern(1, 20*kib))
+		f := r.open("k")
+		p := over(f, pattern(1, 20*kib), 0, pattern(9, 20*kib))
+		wantFlush(t, f)
+		f.Close(nil)
+		d := must(r.files.Detach(ctx, obj("k")))
+		check(d.Replacing(by))
+		if dies { // before the copy
+			dead := r
+			t.Cleanup(func() {
+				d.Undo() // else its Close would wait for the file
+				_ = dead.stop()
+			})
+			r, _ = r.crash(t, dir, inBackground)
+			if n, failed := r.files.Recover(ctx); n != 1 || len(failed) > 0 {
+				t.Errorf("stored %d, %v", n, failed)
+			}
+		} else { // it fails
+			d.UndoReplacing(ctx)
+			check(r.files.SyncAll(ctx, nil))
+		}
+		r.wantStored(t, "k", p)
+		check(r.stop())
+	}
+}

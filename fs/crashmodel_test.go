@@ -16,14 +16,14 @@ import (
 // Programs work, the mount is killed between any two steps, what it has left is taken over by the next one, and so on. In
 // the end the store has what the programs were told, and nothing else.
 //
-//	go test ./fs -run CrashModel -crash.for 10m
+//	go test ./fs -run CrashModel -crash.seed 0 -crash.for 10m
 //	go test ./fs -run CrashModel -crash.seed 17 -crash.runs 1
 //
 // A history that fails is made smaller as long as it goes on failing.
 
 var (
-	crashSeed   = flag.Uint64("crash.seed", 0, "the first history of TestCrashModel; 0: any")
-	crashRuns   = flag.Int("crash.runs", 0, "so many histories; 0: as many as there is time for")
+	crashSeed   = flag.Uint64("crash.seed", 1, "the first history of TestCrashModel; 0: any")
+	crashRuns   = flag.Int("crash.runs", 0, "so many histories, however long it takes; 0: as many as there is time for")
 	crashFor    = flag.Duration("crash.for", 10*time.Second, "how long TestCrashModel goes on")
 	crashShrink = flag.Duration("crash.shrink", 30*time.Second, "how long a history is made smaller")
 	crashMore   = flag.Int("crash.failures", 1, "so many failures before the end")

@@ -165,17 +165,18 @@ func (f *File) moveTo(ctx context.Context, to ID) (obj s3client.Object, moved bo
 }
 
 func (f *File) moveOnce(ctx context.Context, to ID) (obj s3client.Object, moved bool, err error) {
-	done, err := f.guardBoth(ctx, f.ID(), to)
+	release, err := f.guardBoth(ctx, f.ID(), to)
 	if err != nil {
 		return obj, false, err
 	}
-	done = once(done)
+	left := false // what waits for the former name is moot then
+	done := once(func(stored bool) { release(stored, left) })
 	defer done(false)
 	s, obj, err := f.try(ctx, f.whole, &to)
 	if err != nil || s == nil {
 		return obj, false, err
 	}
-	if err := f.leave(ctx, s, to, obj); err != nil {
+	if left, err = f.leave(ctx, s, to, obj); err != nil {
 		f.ended(s)
 		return obj, false, fmt.Errorf("delete %s after storing it as %s: %w", s.snap.id, to, err)
 	}
@@ -187,8 +188,9 @@ func (f *File) moveOnce(ctx context.Context, to ID) (obj s3client.Object, moved 
 	return obj, true, nil
 }
 
-// guardBoth takes the guards of both names of a rename, always in the same order.
-func (f *File) guardBoth(ctx context.Context, from, to ID) (done func(stored bool), err error) {
+// guardBoth takes the guards of both names of a rename, always in the same order. release is told whether the file is stored
+// under the new one, and whether the old one's object was deleted.
+func (f *File) guardBoth(ctx context.Context, from, to ID) (release func(stored, left bool), err error) {
 	guard := f.files.o.Guard
 	first, second := from, to
 	if second.String() < first.String() {
@@ -203,20 +205,20 @@ func (f *File) guardBoth(ctx context.Context, from, to ID) (done func(stored boo
 		a(false)
 		return nil, fmt.Errorf("move %s to %s: %w", from, to, err)
 	}
-	return func(stored bool) {
-		b(stored && second == to)
-		a(stored && first == to)
+	return func(stored, left bool) {
+		b(stored && (left || second == to))
+		a(stored && (left || first == to))
 	}, nil
 }
 
 // leave deletes the old object of a file that is stored as obj under its new name. What the journal has is told first: after
 // a crash between the two it must not ask for the old object, and not bring the old name back.
-func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object) error {
+func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object) (left bool, err error) {
 	f.mu.Lock()
 	exists := f.mu.uncertain || f.underLocked() != nil
 	f.mu.Unlock()
 	if !exists {
-		return nil
+		return false, nil
 	}
 	var before journal.Pending
 	if s.recorded {
@@ -228,14 +230,14 @@ func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object
 		stored.Base = recordBase(f.baseOf(to, obj, s.size), s.size)
 		stored.Leaves = s.leaves()
 		if err := f.amend(s.stage, stored); err != nil {
-			return err
+			return false, err
 		}
 	}
-	err := f.files.o.Store.Delete(ctx, s.snap.id.Bucket, s.snap.id.Key)
+	err = f.files.o.Store.Delete(ctx, s.snap.id.Bucket, s.snap.id.Key)
 	if err != nil && s.recorded { // the file stays what it was
 		err = errors.Join(err, f.amend(s.stage, before))
 	}
-	return err
+	return err == nil, err
 }
 
 // leaves is the version under a file's name that it leaves there by a rename.

@@ -39,7 +39,11 @@ func (b *Outbox) Drain(ctx context.Context, bucket, name string) error {
 // Finish carries out at once what is pending for one key, and waits for it like Drain, also where Busy keeps it back: the
 // caller is about to store the key by other means than the file that has it.
 func (b *Outbox) Finish(ctx context.Context, bucket, key string) error {
-	return b.await(ctx, b.force(id{bucket, key}), nil, bucket+"/"+key)
+	err := b.await(ctx, b.force(id{bucket, key}), nil, bucket+"/"+key)
+	if errors.Is(err, ErrGivenUp) { // it is settled: whoever finishes a name is about to put something else there
+		err = b.await(ctx, b.force(id{bucket, key}), nil, bucket+"/"+key)
+	}
+	return err
 }
 
 // force lets a key's entries begin whatever Busy says.

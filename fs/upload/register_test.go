@@ -343,35 +343,37 @@ func TestAbortLeftWithoutID(t *testing.T) {
 }
 
 func TestAbortLeftFailures(t *testing.T) {
-	for call, want := range map[string]int{"AbortUpload": 0, "Uploads": 1} {
+	synctest.Test(t, func(t *testing.T) { // it waits for creations that may be late
+		for call, want := range map[string]int{"AbortUpload": 0, "Uploads": 1} {
+			reg := newBook(t)
+			e := newEnv(t, reg.setting)
+			e.create(reg, "k", false, []byte("part"))
+			if _, err := reg.Begins("b", "x"); err != nil {
+				t.Fatal(err)
+			}
+			e.fault.Add(s3fault.Rule{Call: call, Before: s3client.Temporary})
+			u := e.newRun(nil)
+			if n, err := u.AbortLeft(context.Background(), reg.left(), nil); !errors.Is(err, s3client.Temporary) || n != want {
+				t.Errorf("%s: aborted %d, %v", call, n, err)
+			}
+			if left := reg.left(); len(left) != 1 {
+				t.Errorf("%s: registered %v", call, left)
+			}
+			e.fault.Clear()
+			if _, err := e.newRun(nil).AbortLeft(context.Background(), reg.left(), nil); err != nil || len(reg.left()) != 0 {
+				t.Errorf("%s: %v, registered %v", call, err, reg.left())
+			}
+			e.noPending()
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
 		reg := newBook(t)
 		e := newEnv(t, reg.setting)
-		e.create(reg, "k", false, []byte("part"))
-		if _, err := reg.Begins("b", "x"); err != nil {
-			t.Fatal(err)
+		l := e.create(reg, "k", true, []byte("part"))
+		if _, err := e.newRun(nil).AbortLeft(ctx, []Left{l}, nil); !errors.Is(err, context.Canceled) {
+			t.Errorf("wait with a dead context: %v", err)
 		}
-		e.fault.Add(s3fault.Rule{Call: call, Before: s3client.Temporary})
-		u := e.newRun(nil)
-		if n, err := u.AbortLeft(context.Background(), reg.left(), nil); !errors.Is(err, s3client.Temporary) || n != want {
-			t.Errorf("%s: aborted %d, %v", call, n, err)
-		}
-		if left := reg.left(); len(left) != 1 {
-			t.Errorf("%s: registered %v", call, left)
-		}
-		e.fault.Clear()
-		if _, err := e.newRun(nil).AbortLeft(context.Background(), reg.left(), nil); err != nil || len(reg.left()) != 0 {
-			t.Errorf("%s: %v, registered %v", call, err, reg.left())
-		}
-		e.noPending()
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	reg := newBook(t)
-	e := newEnv(t, reg.setting)
-	l := e.create(reg, "k", true, []byte("part"))
-	if _, err := e.newRun(nil).AbortLeft(ctx, []Left{l}, nil); !errors.Is(err, context.Canceled) {
-		t.Errorf("wait with a dead context: %v", err)
-	}
+	})
 }
 
 func TestAbortOld(t *testing.T) {
@@ -488,4 +490,35 @@ func TestNothingIsLeftBehindFailures(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A creation of the dead process that comes to the store when the uploads have been looked for already.
+func TestAbortLeftWaitsForLateCreations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		ctx := context.Background()
+		if _, err := reg.Begins("b", "k"); err != nil {
+			t.Fatal(err)
+		}
+		u := e.newRun(nil)
+		left := reg.left()
+		u.Adopt(left)
+		ended := make(chan error)
+		go func() {
+			_, err := u.AbortLeft(ctx, left, nil)
+			ended <- err
+		}()
+		time.Sleep(time.Minute)
+		if n := len(reg.left()); n != 1 {
+			t.Errorf("%d registered after the first look", n)
+		}
+		if _, err := e.mem.CreateUpload(ctx, "b", "k", headers("1")); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-ended; err != nil || len(reg.left()) != 0 {
+			t.Errorf("%v, registered %v", err, reg.left())
+		}
+		e.noPending()
+	})
 }

@@ -70,8 +70,8 @@ type Options struct {
 	// Hold keeps an id's name as it is during a commit that nobody called for (background, SyncAll, Recover). Who calls
 	// Sync, Flush, SyncUnder, Move or Detach has the name already. nil: nothing to keep.
 	Hold func(ctx context.Context, id ID) (release func(), err error)
-	// Guard is taken around every commit and deletion of an object, also around the look at it before; done says whether the
-	// file was stored under the id. nil: nobody else changes objects.
+	// Guard is taken around every commit and deletion of an object, also around the look at it before; done says whether what
+	// waits for the object is moot: the file was stored under the id, or left it. nil: nobody else changes objects.
 	Guard func(ctx context.Context, id ID) (done func(stored bool), err error)
 	// Rewriting, where it is not nil, gives the attributes that the stored version etag of an object is to have ("": whichever
 	// there is), where the store may have given it them without an answer: perhaps it is another version since.

@@ -229,6 +229,9 @@ func (m *behindModel) move(t *rapid.T) {
 	case err != nil && m.away == nil:
 		t.Fatal(err)
 	case err != nil, moved == NotMoved && m.away != nil:
+		if f, ok := m.r.files.Get(obj(from)); ok && f.isKept() {
+			mf.acknowledged() // as in sync
+		}
 		d.Undo()
 		return
 	case moved == MovedPending && was != nil:

@@ -103,7 +103,8 @@ func (r *rig) start(dir string, change ...func(*Options)) {
 	if r.memory == 0 {
 		r.memory = -1
 	}
-	r.journal = must(journal.OpenWith(journal.Options{Dir: dir, MemoryBytes: r.memory, Log: slog.New(slog.DiscardHandler)}))
+	r.journal = must(journal.OpenWith(journal.Options{Dir: dir, MemoryBytes: r.memory, Log: slog.New(slog.DiscardHandler),
+		Hooks: journal.Hooks{SegmentBytes: 512 * kib}}))
 	r.up = upload.New(upload.Options{Store: r.fault, Limits: testLimits, Parallel: 4})
 	o := Options{Store: r.fault, Blocks: r.blocks, Journal: r.journal, Uploader: r.up, CheckAfter: time.Minute, Host: "host",
 		Now: r.now, Headers: r.headers, Log: slog.New(slog.DiscardHandler),
@@ -296,8 +297,10 @@ func (r *rig) present(f *File) *snapshot {
 	return f.snapshotLocked(f.stageLocked())
 }
 
+// isKept says whether the journal has the file's bytes as they are.
 func (f *File) isKept() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.keptLocked() != nil
+	k := f.keptLocked()
+	return k != nil && k.bytes == f.bytesLocked()
 }

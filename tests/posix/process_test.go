@@ -29,7 +29,13 @@ func (d *dir) program(name string) {
 
 // running runs a program until its input is closed, at the rule's end at the latest.
 func (d *dir) running(path string, args ...string) (*exec.Cmd, io.Closer) {
+	return d.runningIn("", path, args...)
+}
+
+// runningIn is running in a directory, which the program is in when it returns.
+func (d *dir) runningIn(at, path string, args ...string) (*exec.Cmd, io.Closer) {
 	cmd := exec.Command(path, args...)
+	cmd.Dir = at
 	in, err := cmd.StdinPipe()
 	d.ok(err)
 	d.ok(cmd.Start())

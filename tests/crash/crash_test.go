@@ -242,7 +242,7 @@ func (w *world) settle(t *testing.T, m *testenv.MountPoint) {
 		return
 	}
 	w.compare(t, m)
-	for end := time.Now().Add(150*time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(150 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		left, err := w.s.Client.Uploads(context.Background(), w.bucket, "")
 		if err == nil && len(left) == 0 {
 			return

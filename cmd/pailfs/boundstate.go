@@ -15,11 +15,14 @@ import (
 // bindState writes into a mount's state directory which store it is of. Where another store's changes wait in it, the mount
 // is refused: they would go to a bucket of the same name in the wrong place.
 func (p *mountPlan) bindState(j *journal.Journal) error {
+	if p.ReadOnly { // it stores nothing
+		return nil
+	}
 	path := filepath.Join(journalDir(p.StateDir, p.mountpoint), "store")
 	now := p.storeID()
 	was, err := os.ReadFile(path)
 	switch before := string(bytes.TrimSpace(was)); {
-	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist), err == nil && before == "": // a crash while it was written
 	case err != nil:
 		return fmt.Errorf("read whose state it is: %w", err)
 	case before == now:

@@ -271,7 +271,7 @@ func (f *File) release(before []*journal.Spool) {
 func (f *File) writable(ctx context.Context, off, limit int64) (*journal.Spool, error) {
 	f.mu.Lock()
 	spool, gone := f.mu.spool, f.mu.forgotten
-	frozen := slices.ContainsFunc(f.mu.chain, func(st *stage) bool { return st.spool == spool && off < st.size })
+	frozen := f.isFrozenLocked(spool, off)
 	local := ranges(f.mu.layout.local).within(0, limit)
 	f.mu.Unlock()
 	switch {
@@ -294,6 +294,17 @@ func (f *File) writable(ctx context.Context, off, limit int64) (*journal.Spool, 
 	defer f.mu.Unlock()
 	f.mu.spool = fresh
 	return fresh, nil
+}
+
+// isFrozen says whether a frozen state has bytes of a spool at or behind off.
+func (f *File) isFrozen(spool *journal.Spool, off int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.isFrozenLocked(spool, off)
+}
+
+func (f *File) isFrozenLocked(spool *journal.Spool, off int64) bool {
+	return slices.ContainsFunc(f.mu.chain, func(st *stage) bool { return st.spool == spool && off < st.size })
 }
 
 func copySpool(to, from *journal.Spool, local []Range) error {

@@ -46,6 +46,8 @@ func (s *Files) Load(ctx context.Context) ([]Earlier, error) {
 			errs = append(errs, fmt.Errorf("drop an older state of %s/%s: %w", p.Bucket, p.Key, err))
 		}
 	}
+	ctx, cancel := context.WithTimeout(ctx, yieldPatience)
+	defer cancel()
 	var out []Earlier
 	for _, p := range pendings {
 		spool, err := p.Open()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 
+	"pailfs/fs/journal"
 	"pailfs/s3client"
 )
 
@@ -112,16 +113,12 @@ func (f *File) truncateTurn(ctx context.Context, size int64) error {
 	case size > old && size > f.files.o.Uploader.Limits().Largest():
 		return f.tooLarge("truncate")
 	}
+	r := Range{Off: min(size, old), Len: math.MaxInt64 - min(size, old)}
 	var err error
 	if size < old && spool != nil {
-		if spool, err = f.writable(ctx, size, size); err != nil {
-			return err
-		}
-	}
-	r := Range{Off: min(size, old), Len: math.MaxInt64 - min(size, old)}
-	f.begin(r)
-	if size < old && spool != nil {
-		err = spool.Truncate(size)
+		err = f.cutSpool(ctx, spool, size, r)
+	} else {
+		f.begin(r)
 	}
 	if err != nil {
 		f.end(r, nil)
@@ -133,6 +130,20 @@ func (f *File) truncateTurn(ctx context.Context, size int64) error {
 	})
 	f.streamCut(ctx, size, old)
 	return nil
+}
+
+// cutSpool begins the change r and cuts the spool, or gives the file a new one that is no longer: no reader must find the
+// bytes gone that the layout has still.
+func (f *File) cutSpool(ctx context.Context, spool *journal.Spool, size int64, r Range) error {
+	if f.isFrozen(spool, size) {
+		f.stopStream(ctx) // now: readers wait for what has begun
+	}
+	f.begin(r)
+	now, err := f.writable(ctx, size, size)
+	if err == nil && now == spool {
+		err = spool.Truncate(size)
+	}
+	return err
 }
 
 // Allocate is fallocate(2): without a flag the file becomes long enough, by zeros; zero makes the range zeros and the

@@ -30,8 +30,9 @@ func (d *Detaching) Replacing(by cache.Version) error {
 	return nil
 }
 
-// UndoReplacing is Undo after a rename that has failed, perhaps behind its copy. If the store has the copy, the file is that:
-// who has it open keeps its bytes, and they are stored over the copy.
+// UndoReplacing is Undo after a rename that has failed, perhaps behind its copy. The file keeps its bytes, and they are stored
+// over the copy; only where the copy has taken bytes of the store's former version with it, which are nowhere else, the file
+// is what the copy is.
 func (d *Detaching) UndoReplacing(ctx context.Context) {
 	if d != nil && d.f != nil && d.by != nil {
 		d.f.notReplaced(ctx, *d.by)
@@ -45,22 +46,27 @@ type copies struct {
 	gen      uint64
 }
 
-// notReplaced notes which copy may be under the file's name, and looks. The caller has all the file's tokens.
+// notReplaced notes which copy may be under the file's name, and looks if bytes of the file may have gone with what it
+// replaced. The caller has all the file's tokens.
 func (f *File) notReplaced(ctx context.Context, by journal.Version) {
 	f.mu.Lock()
-	unsaved, open, id := f.unsavedLocked(), f.mu.refs > 0, f.mu.id
+	unsaved, open, id, missing := f.unsavedLocked(), f.mu.refs > 0, f.mu.id, len(f.mu.layout.missing()) > 0
 	f.mu.sent.copies.versions, f.mu.sent.copies.gen = append(f.mu.sent.copies.versions, by), f.mu.gen
 	f.mu.Unlock()
-	if !unsaved || open {
+	if !unsaved || open || !missing {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), yieldPatience) // the caller's may have ended the rename
 	defer cancel()
 	remote, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
-	switch {
-	case err == nil && f.isCopy(remote):
-		f.giveUp(id, remote)
-	case err != nil && !errors.Is(err, s3client.NotFound):
+	if err == nil && f.isCopy(remote) {
+		err = f.fetchAll(ctx)
+		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
+			f.giveUp(id, remote)
+			return
+		}
+	}
+	if err != nil && !errors.Is(err, s3client.NotFound) {
 		f.files.o.Log.Warn("not known yet whether a rename that failed has replaced a file", "file", id.String(), "err", err)
 	}
 }
@@ -142,14 +148,12 @@ func (f *File) yields(o s3client.Object) bool {
 	return f.isOneOfLocked(st.record.Yields, o)
 }
 
-// yieldPatience bounds the question whether a rename has replaced a file, at the start of a run.
+// yieldPatience bounds the questions whether renames have replaced files, all of them at the start of a run.
 const yieldPatience = 10 * time.Second
 
 // hasYielded asks whether a file of an earlier run was replaced, and forgets it then. Without an answer it is shown, and its
 // commit asks again.
 func (f *File) hasYielded(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, yieldPatience)
-	defer cancel()
 	id := f.ID()
 	remote, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
 	if err != nil && !errors.Is(err, s3client.NotFound) {

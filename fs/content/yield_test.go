@@ -40,3 +40,25 @@ func TestAVersionOfTheSameSizeIsNoCopy(t *testing.T) {
 		check(r.stop())
 	}
 }
+
+// A rename that fails behind its copy has not happened: the file that it was to replace keeps its bytes.
+func TestARenameThatFailsBehindItsCopyTakesNothing(t *testing.T) {
+	ctx := context.Background()
+	r := newRig(t.TempDir(), inBackground)
+	p, other := pattern(9, 20*kib), pattern(3, 30*kib)
+	f := r.create("k")
+	write(f, 0, p)
+	wantFlush(t, f)
+	f.Close(nil)
+	source := r.put("other", other)
+	d := must(r.files.Detach(ctx, obj("k")))
+	check(d.Replacing(cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}))
+	r.put("k", other) // the copy; the deletion of its source fails
+	d.UndoReplacing(ctx)
+	check(r.files.SyncAll(ctx, nil))
+	r.wantStored(t, "k", p)
+	if keys := conflictKeys(r); len(keys) > 0 {
+		t.Errorf("conflicts with ourselves: %v", keys)
+	}
+	check(r.stop())
+}

@@ -91,7 +91,7 @@ func copyResult(doc []byte) (etag string, modified time.Time, err error) {
 
 // CopyPart makes a part from a range of an object.
 func (c *Client) CopyPart(ctx context.Context, req CopyPartRequest) (Part, error) {
-	o := op{name: "Upload Part Copy", bucket: req.Bucket, key: req.Key, write: true, patient: true,
+	o := op{name: "Upload Part Copy", bucket: req.Bucket, key: req.Key, write: true, patient: true, plain: true,
 		extra: copyTime(req.Length)}
 	if err := checkSize(o, req.Length, c.profile.MaxPart); err != nil {
 		return Part{}, err

@@ -37,7 +37,7 @@ func (c *Client) CreateUpload(ctx context.Context, bucket, key string, h Headers
 
 // UploadPart sends one part.
 func (c *Client) UploadPart(ctx context.Context, req PartRequest) (Part, error) {
-	o := op{name: "Upload Part", bucket: req.Bucket, key: req.Key, write: true, body: true, patient: true}
+	o := op{name: "Upload Part", bucket: req.Bucket, key: req.Key, write: true, body: true, patient: true, plain: true}
 	if err := checkSize(o, req.Size, c.profile.MaxPart); err != nil {
 		return Part{}, err
 	}

@@ -21,6 +21,7 @@ type op struct {
 	pinned      bool          // reads a version that was seen: its absence is asked for twice
 	object      bool          // reads one object: the store has nothing to work out before it answers
 	patient     bool          // keeps its whole time while the store is away: failing early would fail a close(2)
+	plain       bool          // carries no metadata: a 500 is the store's trouble, never what it thinks of the request
 	stall       time.Duration // how long the answer's body may stand still; 0 is the client's
 	// left is the time that the call may still be in vain, for a call of several parts; each takes from it what it used.
 	// Nil is the client's timeout.
@@ -47,7 +48,7 @@ type retrier struct {
 	attempts            int
 	in500, in403, in404 int
 	noHost              int
-	pinned              bool
+	pinned, plain       bool
 	jitter              func(time.Duration) time.Duration
 }
 
@@ -73,7 +74,7 @@ func (r *retrier) next(e *Error, at *attempt, bareHEAD bool, now time.Time) (tim
 	default:
 		return 0, false
 	}
-	if e.Status == http.StatusInternalServerError {
+	if e.Status == http.StatusInternalServerError && !r.plain {
 		if r.in500++; r.in500 >= most500 {
 			return 0, false
 		}
@@ -130,7 +131,7 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 	}
 	t := c.health.begin(ctx, o)
 	defer t.done()
-	r := retrier{deadline: time.Now().Add(c.limit(o)), jitter: fullJitter, pinned: o.pinned}
+	r := retrier{deadline: time.Now().Add(c.limit(o)), jitter: fullJitter, pinned: o.pinned, plain: o.plain}
 	unsure := false
 	for {
 		queued := time.Now()

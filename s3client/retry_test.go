@@ -107,6 +107,24 @@ func TestBudget(t *testing.T) {
 	})
 }
 
+// A part has no metadata that a store could answer with 500 for good.
+func TestPartsOutlastErrors(t *testing.T) {
+	n := 0
+	bubble(t, func(*http.Request) (*http.Response, error) {
+		if n++; n <= 2*most500 {
+			return reply(500, nil, errorDoc("InternalError")), nil
+		}
+		return reply(200, stored.Clone(), ""), nil
+	}, func(t *testing.T, c *Client) {
+		part, err := c.UploadPart(t.Context(), PartRequest{Bucket: "bucket", Key: "k", UploadID: "id", Number: 1,
+			Body: strings.NewReader("body"), Size: 4})
+		noError(t, err)
+		if n != 2*most500+1 || part.ETag != "e" {
+			t.Errorf("%d attempts, %+v", n, part)
+		}
+	})
+}
+
 func TestRetryAfter(t *testing.T) {
 	n := 0
 	var times []time.Time

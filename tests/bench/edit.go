@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+
+	"github.com/minio/minio-go/v7"
 )
 
 const (
@@ -72,7 +74,16 @@ func (r *rig) editRow(e edit) row {
 			if err := r.direct.write(ctx, edited.key, data); err != nil {
 				return sample{}, err
 			}
-			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error { return writeAt(m.path(edited.key), e.writes) }})
+			st, err := r.direct.core.StatObject(ctx, bucket, edited.key, minio.StatObjectOptions{})
+			if err != nil {
+				return sample{}, err
+			}
+			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error {
+				if err := writeAt(m.path(edited.key), e.writes); err != nil {
+					return err
+				}
+				return r.stored(ctx, by, edited.key, st.ETag)
+			}})
 			s.Bytes = int64(len(e.writes)) * editBytes
 			s.Note = fmt.Sprintf("%.1f MB up, %.1f MB down", float64(s.Counts.In)/1e6, float64(s.Counts.Data)/1e6)
 			if err != nil {

@@ -44,7 +44,12 @@ func (r *rig) newfiles() row {
 	makeDir := func(m *mount) error { return os.Mkdir(m.path("new"), 0o755) }
 	for i, by := range r.mounters {
 		w.steps = append(w.steps, step{name: by.name(), base: rawName, once: i >= len(r.builds()), run: func(ctx context.Context) (sample, error) {
-			s, err := r.measureMount(ctx, by, work{before: makeDir, use: create})
+			s, err := r.measureMount(ctx, by, work{before: makeDir, use: func(m *mount) error {
+				if err := create(m); err != nil || !lags(by) {
+					return err
+				}
+				return r.awaitObjects(ctx, "new/", newFiles)
+			}})
 			return r.ofNew(ctx, files, s, err)
 		}})
 	}

@@ -108,7 +108,8 @@ func (rclone) name() string { return "rclone" }
 
 func (p rclone) command(r *rig, base, mountpoint string, args []string) (*exec.Cmd, error) {
 	line := []string{"mount", ":s3:" + bucket, mountpoint, "--config", "/dev/null", "--cache-dir", filepath.Join(base, "cache"),
-		"--vfs-cache-mode", "full", "--vfs-read-chunk-streams", "16", "--vfs-read-chunk-size", "4M", "--use-server-modtime"}
+		"--vfs-cache-mode", "full", "--vfs-read-chunk-streams", "16", "--vfs-read-chunk-size", "4M", "--use-server-modtime",
+		"--vfs-write-back", "0s", "--ignore-checksum"}
 	cmd := exec.Command(p.path, append(line, args...)...)
 	cmd.Env = append(os.Environ(), "RCLONE_S3_PROVIDER=Other", "RCLONE_S3_ENDPOINT="+r.endpoint(), "RCLONE_S3_REGION="+region,
 		"RCLONE_S3_ACCESS_KEY_ID="+accessKey, "RCLONE_S3_SECRET_ACCESS_KEY="+secretKey)
@@ -118,5 +119,5 @@ func (p rclone) command(r *rig, base, mountpoint string, args []string) (*exec.C
 func (rclone) complaint(int, string) error { return nil }
 
 func (rclone) version() string {
-	return rcloneVersion + "; --vfs-cache-mode full (in memory), --vfs-read-chunk-streams 16, --vfs-read-chunk-size 4M, --use-server-modtime"
+	return rcloneVersion + "; --vfs-cache-mode full (in memory), --vfs-read-chunk-streams 16, --vfs-read-chunk-size 4M, --use-server-modtime, --vfs-write-back 0s, --ignore-checksum"
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 )
@@ -33,11 +35,44 @@ func (r *rig) write() row {
 	}})
 	for i, by := range r.mounters {
 		w.steps = append(w.steps, step{name: by.name(), base: rawName, once: i >= len(r.builds()), run: func(ctx context.Context) (sample, error) {
-			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error { return writeFile(m.path(written.key), data) }})
+			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error {
+				if err := writeFile(m.path(written.key), data); err != nil {
+					return err
+				}
+				return r.stored(ctx, by, written.key, "")
+			}})
 			return finish(ctx, s, err)
 		}})
 	}
 	return w
+}
+
+// lags says whether a mounter uploads after close has returned.
+func lags(by mounter) bool {
+	_, ok := by.(rclone)
+	return ok
+}
+
+// stored waits until the store has another version of an object than that of the ETag: of a mounter whose close returns
+// earlier, the time until then counts.
+func (r *rig) stored(ctx context.Context, by mounter, key, etag string) error {
+	if !lags(by) {
+		return nil
+	}
+	for {
+		st, err := r.direct.core.StatObject(ctx, bucket, key, minio.StatObjectOptions{})
+		if err == nil && st.ETag != etag {
+			return nil
+		}
+		if err != nil && minio.ToErrorResponse(err).StatusCode != http.StatusNotFound {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // writeFile writes a file as cp does.

@@ -15,7 +15,7 @@
 //	left.go      uploads that nobody works on: undecided, failed, or of an earlier run; abort.go: their end
 //	resume.go    taking one of those up again
 //	copy.go      Copy
-//	late.go      requests that were given up and may be carried out nevertheless
+//	late.go      requests that were given up and may be carried out nevertheless; latepart.go: parts behind their upload's end
 //
 // What makes it hard:
 //
@@ -43,6 +43,8 @@
 //	   |         |_________|         |_______ undecided: left, may be the object
 //	   |              |____ failed for good: aborted, ended; for the moment: left
 //	   |___ not answered: left without an id
+//
+// Where a part may have been on its way to the store at its end, it is "ended" when it was aborted twice more.
 //
 // A leftover is taken up or aborted by the next Store of its key, by AbortLeft in the next run, or, where no Register knows
 // of it, by Close.

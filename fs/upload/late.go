@@ -10,40 +10,54 @@ import (
 // minute before they answer.
 const lateWindow = time.Minute
 
+// lateOne is a request that makes an object and was given up.
+type lateOne struct {
+	until time.Time
+	id    string // of the multipart upload that it completes
+}
+
 // gaveUp notes a request that makes an object, and whose caller has left: it was waited for no longer than its grace, and
-// the store may carry it out at any moment.
-func (u *Uploader) gaveUp(to target) {
+// the store may carry it out at any moment. id is that of the upload which it completes.
+func (u *Uploader) gaveUp(to target, id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
-	for other, until := range u.mu.late {
-		if now.After(until) {
+	for other, l := range u.mu.late {
+		if now.After(l.until) {
 			delete(u.mu.late, other)
 		}
 	}
-	u.mu.late[to] = now.Add(lateWindow)
+	u.mu.late[to] = lateOne{now.Add(lateWindow), id}
 }
 
 // MayLand says until when a request that was given up may still make an object under a key; zero when there is none. What
 // replaces or deletes that object should come later.
 func (u *Uploader) MayLand(bucket, key string) time.Time {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	until := u.mu.late[target{bucket, key}]
-	if time.Now().After(until) {
-		return time.Time{}
-	}
-	return until
+	return u.lateAt(target{bucket, key}).until
 }
 
-// landed waits until nothing that was given up can appear under a key any more: a copy must not be replaced by it, since
-// its source is deleted.
-func (u *Uploader) landed(ctx context.Context, to target) error {
-	until := u.MayLand(to.bucket, to.key)
-	if until.IsZero() {
+// lateAt is what may still make an object under a key; zero: nothing.
+func (u *Uploader) lateAt(to target) lateOne {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	l := u.mu.late[to]
+	if time.Now().After(l.until) {
+		return lateOne{}
+	}
+	return l
+}
+
+// landed waits until nothing that was given up can appear under a key any more: what is stored now must not be replaced by
+// it, neither a copy, whose source is deleted, nor a file's newer bytes. The completion of the upload id itself is not
+// waited for: it makes the same object.
+func (u *Uploader) landed(ctx context.Context, to target, id string) error {
+	l := u.lateAt(to)
+	if l.until.IsZero() || id != "" && l.id == id {
 		return nil
 	}
-	if err := sleepUntil(ctx, until); err != nil {
+	u.o.Log.Info("an upload that was broken off may still happen; the next one waits for it", "bucket", to.bucket, "key", to.key,
+		"until", l.until)
+	if err := sleepUntil(ctx, l.until); err != nil {
 		return fmt.Errorf("an upload to %s that was broken off may still happen: %w", to, err)
 	}
 	return nil

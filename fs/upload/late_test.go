@@ -11,6 +11,36 @@ import (
 	"pailfs/s3client/s3fault"
 )
 
+// Neither does it replace what the same file was made next, in one request or in parts.
+func TestNewerBytesAreNotReplacedByAPutThatLandsLate(t *testing.T) {
+	for name, size := range map[string]int{"put": 9, "parts": 300} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := newEnv(t)
+				older, newer := random(9, 2), random(size, 3)
+				e.fault.Add(s3fault.Rule{Call: "Put", Times: 1, Hook: func(ctx context.Context, _ s3fault.Call) error {
+					<-ctx.Done()
+					go func() {
+						time.Sleep(30 * time.Second)
+						e.mem.PutBytes("b", "k", older, headers("older"))
+					}()
+					return &s3client.Error{Op: "PUT Object", Kind: s3client.Canceled, Err: ctx.Err()}
+				}})
+				ctx, leave := context.WithCancel(t.Context())
+				time.AfterFunc(time.Second, leave)
+				if _, err := e.u.Store(ctx, job(older)); err == nil {
+					t.Fatal("stored")
+				}
+				if _, err := e.u.Store(t.Context(), job(newer)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Hour)
+				e.holds("k", newer)
+			})
+		})
+	}
+}
+
 // A PUT that nobody waits for any more and that the store carries out half a minute later does not replace a copy that was
 // made in between.
 func TestACopyIsNotReplacedByAPutThatLandsLate(t *testing.T) {

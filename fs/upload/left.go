@@ -33,7 +33,7 @@ type leftover struct {
 }
 
 func earlierOf(l Left) leftover {
-	return leftover{Left: l, accounts: []account{{l.Token, true}}, earlier: true}
+	return leftover{Left: l, accounts: []account{{token: l.Token, open: true, late: true}}, earlier: true}
 }
 
 // windowEnd is when the store has surely got an earlier run's creation whose upload has no id.

@@ -34,7 +34,11 @@ func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
 	if err := up.begin(ctx); err != nil {
 		return s3client.Object{}, err
 	}
-	if err := up.sendAll(ctx); err != nil {
+	err := up.sendAll(ctx)
+	if err == nil {
+		err = up.u.landed(ctx, up.to, up.id)
+	}
+	if err != nil {
 		up.failed(ctx, err)
 		return s3client.Object{}, err
 	}
@@ -54,7 +58,7 @@ func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
 			return s3client.Object{}, err
 		}
 	}
-	up.u.ended(up.to, up.id)
+	up.u.ended(up.to, up.id, false)
 	if up.stream != nil {
 		up.stream.completed(obj)
 	}
@@ -131,8 +135,12 @@ func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, 
 	const op = "PUT Upload Part"
 	for try := 1; ; try++ {
 		b := u.partBody(src, p)
-		part, err := u.o.Store.UploadPart(ctx, s3client.PartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
+		noted, doubt := s3client.WithDoubt(ctx)
+		part, err := u.o.Store.UploadPart(noted, s3client.PartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
 			Number: p.Number, Body: b, Size: p.Len})
+		if doubt.Any() || err != nil && !refused(err) {
+			u.partMayCome(to, id)
+		}
 		if err != nil {
 			return part, vanished(b.cause(err))
 		}
@@ -178,7 +186,7 @@ func (up *upload) complete(ctx context.Context) (s3client.Object, error) {
 	obj, err := up.u.o.Store.CompleteUpload(longer, s3client.CompleteRequest{Bucket: up.to.bucket, Key: up.to.key,
 		UploadID: up.id, Parts: up.parts, Size: up.job.Need.Size, IfAbsent: up.job.IfAbsent})
 	if err != nil && longer.Err() != nil {
-		up.u.gaveUp(up.to)
+		up.u.gaveUp(up.to, up.id)
 	}
 	if err != nil {
 		return obj, err
@@ -336,6 +344,6 @@ func (u *Uploader) abort(ctx context.Context, to target, id string) error {
 	if err != nil && s3client.KindOf(err) != s3client.NotFound {
 		return fmt.Errorf("abort the upload of %s: %w", to, err)
 	}
-	u.ended(to, id)
+	u.ended(to, id, true)
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 type account struct {
 	token uint64
 	open  bool // there is one
+	late  bool // a part of the upload may be on its way that nobody waits for (latepart.go)
 }
 
 // uploadID names an upload.
@@ -30,7 +31,7 @@ func (u *Uploader) begins(to target) account {
 	}
 	token, err := u.o.Register.Begins(to.bucket, to.key)
 	u.unregistered(to, "", err)
-	return account{token, err == nil}
+	return account{token: token, open: err == nil}
 }
 
 func (u *Uploader) unregistered(to target, id string, err error) {
@@ -64,12 +65,17 @@ func (u *Uploader) completes(to target, id string) {
 	}
 }
 
-// ended forgets an upload that is no more.
-func (u *Uploader) ended(to target, id string) {
+// ended forgets an upload that has become the object, or was aborted.
+func (u *Uploader) ended(to target, id string, aborted bool) {
 	u.mu.Lock()
 	a := u.mu.mine[uploadID{to, id}]
 	delete(u.mu.mine, uploadID{to, id})
 	u.mu.Unlock()
+	// Of what may be an object's, nothing is aborted: some stores would take its parts.
+	if a.late && (aborted || u.joinsAtOnce()) {
+		u.lookAgain(to, id, a)
+		return
+	}
 	u.closeAccount(to, id, a)
 }
 

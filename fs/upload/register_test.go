@@ -212,6 +212,19 @@ func (e *env) newRun(left []Left) *Uploader {
 	return u
 }
 
+// allEnded closes a run and demands that the next one has nothing to abort: at most it ends the accounts of uploads that the
+// closed one could not look at again any more.
+func (e *env) allEnded(u *Uploader, reg *book) {
+	e.t.Helper()
+	if err := u.Close(context.Background()); err != nil {
+		e.t.Error(err)
+	}
+	left := reg.left()
+	if n, err := e.newRun(left).AbortLeft(context.Background(), left, nil); n != 0 || err != nil || len(reg.left()) != 0 {
+		e.t.Errorf("the next run aborted %d of %v, %v; registered %v", n, left, err, reg.left())
+	}
+}
+
 // create makes an upload as an earlier run did.
 func (e *env) create(reg *book, key string, completing bool, parts ...[]byte) Left {
 	e.t.Helper()
@@ -258,6 +271,8 @@ func TestAbortLeft(t *testing.T) {
 		if waited := time.Since(began); waited != joinWindow {
 			t.Errorf("waited %v for a completion that may be on its way", waited)
 		}
+		time.Sleep(lateWindow)
+		synctest.Wait()
 		if left := reg.left(); len(left) != 1 || left[0].Key != "kept" {
 			t.Errorf("registered: %v", left)
 		}
@@ -295,9 +310,11 @@ func TestAbortLeftSparesTheObject(t *testing.T) {
 			}
 		}
 		e.mem.PutBytes("b", "k", []byte("another"), headers("0"))
-		if n, err := e.newRun(nil).AbortLeft(context.Background(), []Left{l}, nil); n != 1 || err != nil || len(reg.left()) != 0 {
+		u = e.newRun(nil)
+		if n, err := u.AbortLeft(context.Background(), []Left{l}, nil); n != 1 || err != nil {
 			t.Errorf("aborted %d, %v", n, err)
 		}
+		e.allEnded(u, reg)
 	})
 }
 
@@ -360,9 +377,11 @@ func TestAbortLeftFailures(t *testing.T) {
 				t.Errorf("%s: registered %v", call, left)
 			}
 			e.fault.Clear()
-			if _, err := e.newRun(nil).AbortLeft(context.Background(), reg.left(), nil); err != nil || len(reg.left()) != 0 {
-				t.Errorf("%s: %v, registered %v", call, err, reg.left())
+			next := e.newRun(nil)
+			if _, err := next.AbortLeft(context.Background(), reg.left(), nil); err != nil {
+				t.Errorf("%s: %v", call, err)
 			}
+			e.allEnded(next, reg)
 			e.noPending()
 		}
 		ctx, cancel := context.WithCancel(context.Background())
@@ -417,9 +436,7 @@ func TestForget(t *testing.T) {
 	}
 	e.u.Forget("b", "k")
 	e.noPending()
-	if left := reg.left(); len(left) != 0 {
-		t.Errorf("registered %v", left)
-	}
+	e.allEnded(e.u, reg)
 }
 
 func TestParseVerify(t *testing.T) {
@@ -463,6 +480,8 @@ func TestNothingIsLeftBehindFailures(t *testing.T) {
 						t.Fatalf("seed %d, %s: %v", seed, key, err)
 					}
 					if try%3 == 2 { // the process dies
+						u.close()
+						u.wg.Wait()
 						u = New(e.u.o)
 						u.Adopt(reg.left())
 					}
@@ -470,18 +489,23 @@ func TestNothingIsLeftBehindFailures(t *testing.T) {
 				e.holds(key, b)
 			}
 			e.fault.Clear()
-			if _, err := New(e.u.o).AbortLeft(context.Background(), reg.left(), nil); err != nil {
-				t.Error(err)
+			u.close()
+			u.wg.Wait()
+			abortLeft := func() {
+				if _, err := New(e.u.o).AbortLeft(context.Background(), reg.left(), nil); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(lateWindow)
+				synctest.Wait()
 			}
+			abortLeft()
 			for _, l := range reg.left() { // may be the object, by its parts: goes when that is replaced
 				if profile.Name == "minio" || !l.Completing {
 					t.Errorf("seed %d: registered %v", seed, l)
 				}
 				e.mem.PutBytes("b", l.Key, nil, headers("0"))
 			}
-			if _, err := New(e.u.o).AbortLeft(context.Background(), reg.left(), nil); err != nil {
-				t.Error(err)
-			}
+			abortLeft()
 			if left := reg.left(); len(left) != 0 {
 				t.Errorf("seed %d: registered %v", seed, left)
 			}

@@ -45,9 +45,7 @@ func (e *env) resumes(reg *book, before Job, arrived int, j Job, content []byte,
 	e.t.Helper()
 	u := e.newRun(e.crashed(reg, before, arrived))
 	e.wantCalls(want, func() { e.storeBy(u, j, content) })
-	if left := reg.left(); len(left) != 0 {
-		e.t.Errorf("registered: %v", left)
-	}
+	e.allEnded(u, reg)
 	e.noPending()
 	e.noWarnings()
 }
@@ -136,9 +134,8 @@ func TestResumeWhereTheStoreShowsNoParts(t *testing.T) {
 		e.fault.Add(s3fault.Rule{Call: "Parts", Before: kind})
 		u := e.newRun(left)
 		e.storeBy(u, job(b), b)
-		if left := reg.left(); len(left) != 0 {
-			t.Errorf("registered: %v", left)
-		}
+		e.fault.Clear()
+		e.allEnded(u, reg)
 	}
 }
 

@@ -25,9 +25,10 @@ const (
 
 // Uploader carries out uploads and copies for a whole mount. It is safe for concurrent use.
 type Uploader struct {
-	o     Options
-	born  time.Time
-	slots chan struct{} // one place per request with a body or copy in flight
+	o       Options
+	born    time.Time
+	closing chan struct{} // closed by Close
+	slots   chan struct{} // one place per request with a body or copy in flight
 	// share is the most slots that one large file, or all streams together, may have, so that a small file never waits
 	// behind large parts alone. streams counts the streams' part of it.
 	share   int
@@ -44,9 +45,9 @@ type Uploader struct {
 		creating map[target]int       // creations on their way
 		created  chan struct{}        // closed and made anew when a key has none any more
 		left     map[target][]leftover
-		adopted  map[uint64]struct{}  // tokens
-		etags    map[string]etags     // by bucket
-		late     map[target]time.Time // until when a request that was given up may be carried out
+		adopted  map[uint64]struct{} // tokens
+		etags    map[string]etags    // by bucket
+		late     map[target]lateOne  // until when a request that was given up may be carried out
 	}
 }
 
@@ -58,7 +59,7 @@ func (t target) String() string { return t.bucket + "/" + t.key }
 // New makes an Uploader. No request is made.
 func New(o Options) *Uploader {
 	o = o.withDefaults()
-	u := &Uploader{o: o, born: time.Now(), slots: make(chan struct{}, o.Parallel), share: max(1, o.Parallel-o.Parallel/4)}
+	u := &Uploader{o: o, born: time.Now(), closing: make(chan struct{}), slots: make(chan struct{}, o.Parallel), share: max(1, o.Parallel-o.Parallel/4)}
 	u.streams = make(chan struct{}, u.share)
 	u.learning = make(chan struct{}, 1)
 	u.mu.live = make(map[*Stream]struct{})
@@ -68,7 +69,7 @@ func New(o Options) *Uploader {
 	u.mu.left = make(map[target][]leftover)
 	u.mu.adopted = make(map[uint64]struct{})
 	u.mu.etags = make(map[string]etags)
-	u.mu.late = make(map[target]time.Time)
+	u.mu.late = make(map[target]lateOne)
 	return u
 }
 
@@ -192,7 +193,7 @@ func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan)
 		return s3client.Object{}, err
 	}
 	if found != nil {
-		u.ended(to, s.ID())
+		u.ended(to, s.ID(), false)
 		s.completed(*found)
 		return u.putRight(ctx, to, *found, j)
 	}
@@ -236,6 +237,9 @@ func (u *Uploader) storeParts(ctx context.Context, to target, j Job, plan Plan) 
 // put sends a file in one request, once more when the store says that it got other bytes. The answer's ETag is taken as the
 // proof; no request is spent on a look.
 func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, error) {
+	if err := u.landed(ctx, to, ""); err != nil {
+		return s3client.Object{}, err
+	}
 	if err := acquire(ctx, u.slots); err != nil {
 		return s3client.Object{}, err
 	}
@@ -268,7 +272,7 @@ func (u *Uploader) requestPut(ctx context.Context, r s3client.PutRequest) (s3cli
 	defer stop()
 	obj, err := u.o.Store.Put(longer, r)
 	if err != nil && longer.Err() != nil {
-		u.gaveUp(target{r.Bucket, r.Key})
+		u.gaveUp(target{r.Bucket, r.Key}, "")
 	}
 	return obj, err
 }
@@ -296,6 +300,9 @@ func (u *Uploader) Close(ctx context.Context) error {
 func (u *Uploader) close() (live []*Stream) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if !u.mu.closed {
+		close(u.closing)
+	}
 	u.mu.closed = true
 	for s := range u.mu.live {
 		live = append(live, s)

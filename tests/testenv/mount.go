@@ -52,6 +52,13 @@ func Mount(t testing.TB, s *Server, options ...Option) *MountPoint {
 // TryMount is Mount for tests of mounts that fail: the error holds the log.
 func TryMount(t testing.TB, s *Server, options ...Option) (*MountPoint, error) {
 	t.Helper()
+	m := Start(t, s, options...)
+	return m, m.awaitReady()
+}
+
+// Start is Mount for tests that do not wait until the mount is there.
+func Start(t testing.TB, s *Server, options ...Option) *MountPoint {
+	t.Helper()
 	m := &MountPoint{t: t, cfg: newConfig(options), ended: make(chan struct{})}
 	m.Dir, m.StateDir = m.cfg.dir, m.cfg.stateDir
 	base := shortDir(t)
@@ -78,10 +85,7 @@ func TryMount(t testing.TB, s *Server, options ...Option) (*MountPoint, error) {
 	}
 	go m.reap()
 	t.Cleanup(m.cleanup)
-	if err := m.awaitReady(); err != nil {
-		return m, err
-	}
-	return m, nil
+	return m
 }
 
 // args is the command line after the program's name.

@@ -450,6 +450,9 @@ func (f *face) versionNow(e tree.Entry) cache.Version {
 			return v
 		}
 	}
+	if now, state := f.tree.Known(e.Path); state == tree.Found { // it may have been stored for the rename
+		e = now
+	}
 	return versionOf(e)
 }
 

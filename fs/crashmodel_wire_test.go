@@ -57,6 +57,10 @@ func request[T any](ctx context.Context, c *wire, name, key string, body func(ha
 	p.carryOut = func() { // world.mu is held
 		done = true
 		out, err = f()
+		if w.watch != nil {
+			w.watch(l, name, key, err)
+			return
+		}
 		w.carriedOutLocked(name, key, err)
 	}
 	if body != nil {

@@ -27,6 +27,8 @@ type world struct {
 	born  time.Time
 	lives int
 	ended sync.WaitGroup // dead processes on their way out
+	// watch, where it is not nil, is told of each request that was carried out, in place of the crash model's accounts. mu is held.
+	watch func(l *life, name, key string, err error)
 
 	mu struct {
 		sync.Mutex
@@ -301,6 +303,9 @@ func (w *world) carriedOutLocked(name, key string, err error) {
 
 // deletesLocked looks at a deletion before it is carried out: what it deletes must be what somebody removed.
 func (w *world) deletesLocked(key string) {
+	if w.watch != nil {
+		return
+	}
 	p, there := w.mem.Bytes("b", key)
 	if !there || strings.HasSuffix(key, "/") {
 		return

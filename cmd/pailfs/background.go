@@ -180,7 +180,8 @@ func (m *mounted) openOutbox(earlier []outbox.Op) {
 	m.closers = append(m.closers, m.outbox.Close)
 }
 
-// findLost notes which kept files nobody could load: they are listed until somebody removes them.
+// findLost notes which kept files nobody could load: they are listed until somebody removes them. What loading has found to be
+// replaced is gone from the journal.
 func (m *mounted) findLost(loaded []content.Earlier) {
 	pendings, _ := m.journal.Pendings() // its error was Load's, and logged
 	have := make(map[content.ID]bool, len(loaded))
@@ -188,7 +189,7 @@ func (m *mounted) findLost(loaded []content.Earlier) {
 		have[f.ID] = true
 	}
 	for _, p := range pendings {
-		if !have[content.ID{Bucket: p.Bucket, Key: p.Key}] {
+		if !have[content.ID{Bucket: p.Bucket, Key: p.Key}] && !p.Gone() {
 			m.lost = append(m.lost, unsavedFile{Path: p.Bucket + "/" + p.Key, Bytes: p.Size, Since: p.Time, Error: "it cannot be read", Earlier: true})
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"pailfs/fs/content"
+	"pailfs/fs/journal"
 	"pailfs/fs/outbox"
 )
 
@@ -33,5 +34,49 @@ func TestWhatAnEarlierRunLeftIsToldAndCounted(t *testing.T) {
 	b.Reset()
 	if earlierOf(nil, nil).say(slog.New(slog.NewTextHandler(&b, nil))); b.Len() != 0 {
 		t.Errorf("%q", b.String())
+	}
+}
+
+// What loading drops, since a rename has replaced it, is not lost; what it could not load is.
+func TestFindLostLeavesOutWhatIsGone(t *testing.T) {
+	dir := t.TempDir()
+	j, err := journal.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"loaded", "replaced", "unreadable"} {
+		s, err := j.NewSpool()
+		if err == nil {
+			_, err = s.WriteAt([]byte("bytes"), 0)
+		}
+		if err == nil {
+			err = j.Keep(s, journal.Pending{Bucket: "b", Key: key, Size: 5, Time: time.Now()})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = journal.Open(dir); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	all, err := j.Pendings()
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	for _, p := range all {
+		if p.Key == "replaced" {
+			if err := p.Drop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	m := &mounted{journal: j}
+	m.findLost([]content.Earlier{{ID: content.ID{Bucket: "b", Key: "loaded"}}})
+	if lost := m.kept(); len(lost) != 1 || lost[0].Path != "b/unreadable" {
+		t.Errorf("lost: %+v", lost)
 	}
 }

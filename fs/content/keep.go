@@ -124,6 +124,9 @@ func (f *File) recordAsLocked(st *stage, id ID, base *Base, own []string) journa
 	}
 	p := st.record
 	p.Bucket, p.Key, p.Size, p.Dirty, p.Base, p.Own = id.Bucket, id.Key, l.size, dirty, recordBase(base, l.base), slices.Clone(own)
+	if f.mu.foreign && f.mu.own != nil && id == f.mu.id {
+		p.Own = append(p.Own, f.mu.own.Version.ETag) // it replaces this one, and stands on another
+	}
 	p.File, p.Attempts = f.mu.lineage, f.mu.fails
 	if old := f.mu.stale; old != nil {
 		p.Leaves = &journal.Base{Bucket: old.Bucket, Key: old.Key, ETag: old.etag}

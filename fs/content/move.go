@@ -234,10 +234,34 @@ func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object
 		}
 	}
 	err = f.files.o.Store.Delete(ctx, s.snap.id.Bucket, s.snap.id.Key)
-	if err != nil && s.recorded { // the file stays what it was
-		err = errors.Join(err, f.amend(s.stage, before))
+	if err == nil {
+		return true, nil
 	}
-	return err == nil, err
+	f.stays(to, obj)
+	if s.recorded {
+		f.mu.Lock()
+		s.record = before
+		f.mu.Unlock()
+		err = errors.Join(err, f.reenter(s.stage))
+	}
+	return false, err
+}
+
+// stays keeps a file under its name after a rename whose deletion failed, perhaps behind the store's back: what the file has of
+// the old object is sure to be in the new one alone, so that the file is a clone of that from now on.
+func (f *File) stays(to ID, obj s3client.Object) {
+	s := f.files
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.foreign || f.mu.base == nil {
+		return
+	}
+	f.mu.own, f.mu.base, f.mu.foreign = f.mu.base, f.baseOf(to, obj, f.mu.going.size), true
+	close(f.mu.rebased)
+	f.mu.rebased = make(chan struct{})
+	s.mu.clones[f] = struct{}{}
 }
 
 // leaves is the version under a file's name that it leaves there by a rename.

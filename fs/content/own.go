@@ -3,9 +3,11 @@ package content
 import (
 	"context"
 	"crypto/md5"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -21,17 +23,34 @@ import (
 // The file's layout stays right over it: every state that was sent since the base had at least the bytes of the base that
 // the present one still has.
 
-// mostOwn is how many ETags a file remembers, the latest: each stands for an upload without an answer.
-const mostOwn = 16
+// mostOwn is how many ETags and stamps a file remembers, the latest: one or two stand for an upload without an answer.
+const mostOwn = 32
 
 // own is the set of versions under a file's name that it may replace beside its base.
 type own struct {
-	etags  []string
-	any    bool   // whatever is there: its deletion had been accepted, without naming a version
-	copies copies // of other objects: the file's bytes do not stand on them
+	etags  []string // and stamps
+	any    bool     // whatever is there: its deletion had been accepted, without naming a version
+	copies copies   // of other objects: the file's bytes do not stand on them
 }
 
-func (o *own) has(etag string) bool { return o.any || slices.Contains(o.etags, etag) }
+func (o *own) has(obj s3client.Object) bool { return o.any || o.made(obj) }
+
+func (o *own) made(obj s3client.Object) bool {
+	return slices.Contains(o.etags, obj.ETag) || slices.Contains(o.etags, stamp(obj.Size, obj.Headers))
+}
+
+// stamp stands for the ETag of an object that is copied onto itself for its attributes: nobody knows that before, but no other
+// writer's object has this size and these times. "": the attributes have no times.
+func stamp(size int64, h *s3client.Headers) string {
+	if h == nil || h.Meta["mtime"] == "" {
+		return ""
+	}
+	sum := sha256.New()
+	for _, name := range slices.Sorted(maps.Keys(h.Meta)) {
+		fmt.Fprintf(sum, "%q=%q\n", name, h.Meta[name])
+	}
+	return fmt.Sprintf("=%d %x", size, sum.Sum(nil)[:16])
+}
 
 func (o *own) add(etags ...string) {
 	for _, e := range etags {
@@ -76,8 +95,8 @@ func (f *File) takeOwn(o s3client.Object) bool {
 	now := f.rewriting()
 	f.mu.Lock()
 	under := f.underLocked()
-	ours := !f.mu.superseded && f.mu.layout.base <= o.Size &&
-		(f.mu.sent.has(o.ETag) || f.mu.rewrite.made(under, o) || now.made(under, o) || f.clonedLocked(o))
+	ours := !f.mu.superseded && (f.mu.foreign || f.mu.layout.base <= o.Size) &&
+		(f.mu.sent.has(o) || f.mu.rewrite.made(under, f.mu.sent, o) || now.made(under, f.mu.sent, o) || f.clonedLocked(o))
 	if ours {
 		b := &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, ETag: o.ETag, Size: o.Size}}
 		if f.mu.foreign {
@@ -108,11 +127,16 @@ type rewrite struct {
 	headers s3client.Headers
 }
 
-// made says whether an object is the version under a file with the new attributes: the store took them, and the answer was
-// lost, or the process died before it came.
-func (r *rewrite) made(under *Base, o s3client.Object) bool {
-	return r != nil && under != nil && (r.etag == "" || under.Version.ETag == r.etag) && o.Size == under.Version.Size &&
-		o.Headers != nil && reflect.DeepEqual(*o.Headers, r.headers)
+// made says whether an object is the version under a file, or one that the file replaces, with the new attributes: the store
+// took them, and the answer was lost, or the process died before it came.
+func (r *rewrite) made(under *Base, replaced own, o s3client.Object) bool {
+	switch {
+	case r == nil || o.Headers == nil || !reflect.DeepEqual(*o.Headers, r.headers):
+		return false
+	case under == nil:
+		return r.etag != "" && slices.Contains(replaced.etags, r.etag)
+	}
+	return (r.etag == "" || under.Version.ETag == r.etag) && o.Size == under.Version.Size
 }
 
 // rewriting is the change of the file's attributes that the store may have taken without an answer; nil: none.
@@ -142,13 +166,13 @@ func (s *Files) Rewrites(id ID, etag string, h s3client.Headers) {
 	}
 }
 
-// noteSent notes the ETag that an upload of the file may give to its object, in the record too; there durably, since the
-// store may have the object as soon as this returns.
-func (f *File) noteSent(etag string) {
+// noteSent notes ETags and stamps that an upload of the file may give to its object, in the record too; there durably, since
+// the store may have the object as soon as this returns.
+func (f *File) noteSent(etags ...string) {
 	f.recording <- struct{}{} // what is kept from now on has it
 	defer f.recording.give()
 	f.mu.Lock()
-	f.mu.sent.add(etag)
+	f.mu.sent.add(etags...)
 	k := f.keptLocked()
 	f.mu.Unlock()
 	if k == nil {
@@ -176,13 +200,20 @@ func (f *File) recoveredHeaders() *s3client.Headers {
 	return f.mu.headers
 }
 
-// foretell notes what a PUT of a state will make, where the state alone does not tell the next run: bytes of it come from
-// the base, which the PUT replaces.
-func (f *File) foretell(ctx context.Context, snap *snapshot, id ID) error {
+// foretell notes what a request will make of a state, where the state alone does not tell the next run: bytes of it come from
+// the base, which is replaced.
+func (f *File) foretell(ctx context.Context, snap *snapshot, id ID, h *s3client.Headers) error {
 	f.mu.Lock()
-	needed := f.keptLocked() != nil && f.mu.id == id
+	mine, isKept, uncertain := f.mu.id == id, f.keptLocked() != nil, f.mu.uncertain
 	f.mu.Unlock()
-	if !needed || len(snap.layout.missing()) == 0 || snap.layout.isWhole(snap.version.Size) || !f.onePut(snap) {
+	whole, inParts := snap.layout.isWhole(snap.version.Size), !f.onePut(snap)
+	switch {
+	case !mine || len(snap.layout.missing()) == 0:
+		return nil
+	case whole, inParts && uncertain: // it may be there, with attributes of before
+		f.noteSent(stamp(snap.layout.size, h))
+		return nil
+	case inParts || !isKept:
 		return nil
 	}
 	etag, err := f.etagOf(ctx, snap)

@@ -157,13 +157,13 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	}
 	job.Need = snap.layout.need(snap.version.Size)
 	if id == snap.id {
-		job.Making = f.noteSent
+		job.Making = func(etag string) { f.noteSent(etag, stamp(snap.layout.size, &headers)) }
 	} else if making, err := f.replaceAt(ctx, snap, id); err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	} else {
 		job.Making = making
 	}
-	if err := f.foretell(ctx, snap, id); err != nil {
+	if err := f.foretell(ctx, snap, id, &headers); err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
 	obj, err := f.files.o.Uploader.Store(ctx, job)

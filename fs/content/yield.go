@@ -81,7 +81,7 @@ func (f *File) isCopy(o s3client.Object) bool {
 // isOneOfLocked says whether an object may be one of some versions, or a copy of it: that of a multipart object has an ETag of
 // its own. What the store had of the file before, and what it may have of the file, is none.
 func (f *File) isOneOfLocked(versions []journal.Version, o s3client.Object) bool {
-	if under := f.underLocked(); under != nil && under.Version.ETag == o.ETag || slices.Contains(f.mu.sent.etags, o.ETag) {
+	if under := f.underLocked(); under != nil && under.Version.ETag == o.ETag || f.mu.sent.made(o) {
 		return false
 	}
 	return slices.ContainsFunc(versions, func(v journal.Version) bool {

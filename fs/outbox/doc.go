@@ -4,6 +4,8 @@
 // What it promises: a change that it has accepted is in the journal and is carried out some time, in the order in which
 // changes of its key were accepted, also when the process dies in between; or it is given up because it makes no sense any
 // more (the object it speaks of is another one by now), and that is reported and logged. Nothing is dropped in silence.
+// Of a deletion or headers that an earlier run has left the log alone tells: the kill may have come when that run had stored
+// the next version, and had not dropped the note of what that made moot.
 //
 // fs/tree calls it, through an interface of its own; fs/content holds keys while it stores their files; cmd/pailfs wires
 // it to fs/journal. It calls s3client.Store and imports nothing else of pailfs. It never reads or moves a file's bytes and

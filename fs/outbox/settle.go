@@ -108,7 +108,11 @@ func (b *Outbox) settle(e *entry, d Done) {
 	defer b.mu.Unlock()
 	now := b.now()
 	told := d.Err
-	if told != nil {
+	switch {
+	case told == nil:
+	case e.earlier && e.kind != isPut:
+		told = nil // the version that replaced what it was about may be that run's own
+	default:
 		told = fmt.Errorf("%w: %w", ErrGivenUp, told)
 	}
 	b.tellLocked(e, told)

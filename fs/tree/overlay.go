@@ -80,6 +80,8 @@ type change struct {
 	body []byte
 	// made: it is a directory that did not exist before.
 	made bool
+	// earlier: an earlier run has handed it to Later. Its object may be another version since, also by that run's own doing.
+	earlier bool
 }
 
 // wait is what Later calls a change of an object, or of the marker of the same path.
@@ -96,6 +98,14 @@ func (c *change) local() bool { return c.kind == pending || c.kind == unsaved }
 
 // waiting: it was handed to Later and is not settled.
 func (c *change) waiting() bool { return len(c.waits) > 0 }
+
+// contestable: it is about a version that the store may not have any more; the store's word outweighs it.
+func (c *change) contestable() bool {
+	return c.earlier && c.ver.etag != "" && !c.it.IsDir() && len(c.waits) == 1 && c.body == nil
+}
+
+// certain: it answers for its name whatever the TTL.
+func (c *change) certain() bool { return c.pinned() && !c.contestable() }
 
 // owes: Later has something to do for the path.
 func (c *change) owes() bool { return c.waiting() || c.under != nil && c.under.waiting() }

@@ -42,8 +42,9 @@ func (t *Tree) RecoveredChange(kind, bucket, key, etag string, size int64, seq u
 	default:
 		return
 	}
-	c.waits = []wait{{e.IsDir(), seq}}
+	c.waits, c.earlier = []wait{{e.IsDir(), seq}}, true
 	t.installLocked(path, c)
+	c.checked, c.trusted = time.Time{}, time.Time{} // the store has not been asked yet
 }
 
 // withHeaders is an entry of an object of that size with the attributes that its headers say.

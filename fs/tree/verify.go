@@ -94,7 +94,8 @@ func (t *Tree) verifyObject(ctx context.Context, bucket, key string, c *change) 
 	if o.Headers != nil {
 		t.askedLocked(bucket, key, &o)
 	}
-	return c.kind == put && (c.it.IsDir() || o.ETag == c.ver.etag), &o, nil
+	same := o.ETag == c.ver.etag
+	return c.kind == put && (c.it.IsDir() || same) || c.kind == gone && c.contestable() && same, &o, nil
 }
 
 // firstLive is the first key below a directory that no change made here has removed, "" when there is none; the

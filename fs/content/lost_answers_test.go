@@ -1,0 +1,137 @@
+package content
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
+)
+
+// goOn is the rig itself, or a new run after a kill with what the first one left stored.
+func (r *rig) goOn(t *testing.T, dir string, killed bool) *rig {
+	t.Helper()
+	if !killed {
+		check(r.files.SyncAll(bg, nil))
+		return r
+	}
+	next, _ := r.crash(t, dir, inBackground)
+	t.Cleanup(func() { _ = r.stop() })
+	if _, failed := next.files.Recover(bg); len(failed) > 0 {
+		t.Errorf("recovered: %v", failed)
+	}
+	return next
+}
+
+// A rename of a changed file whose old object is gone while nobody was told: its bytes are those under the new name.
+func TestARenameWhoseDeletionHasNoAnswer(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		for _, deleted := range []bool{false, true} {
+			t.Run(fmt.Sprintf("killed=%v deleted=%v", killed, deleted), func(t *testing.T) {
+				dir := t.TempDir()
+				r := newRig(dir, inBackground)
+				r.put("k", pattern(1, 60*kib))
+				f := r.open("k")
+				p := over(f, pattern(1, 60*kib), 100, []byte("edit"))
+				wantFlush(t, f)
+				rule := s3fault.Rule{Call: "Delete", Key: "k", Times: 1, After: s3client.Temporary}
+				if !deleted {
+					rule.Before = s3client.Temporary
+				}
+				r.fault.Add(rule)
+				if _, moved, err := r.files.Move(bg, obj("k"), obj("m"), nil); err == nil || moved != NotMoved {
+					t.Fatal(moved, err)
+				}
+				check(f.check())
+				if r.exists("k") == deleted {
+					t.Fatalf("keys %v", r.mem.Keys("b"))
+				}
+				wantRead(t, f, p)
+				f.Close(nil)
+				r = r.goOn(t, dir, killed)
+				r.wantStored(t, "k", p)
+				r.wantStored(t, "m", p)
+				if s := r.journal.Stats(); s.Records != 0 {
+					t.Errorf("journal: %+v", s)
+				}
+				check(r.stop())
+			})
+		}
+	}
+}
+
+// The other name's object is not changed before the file has its own again.
+func TestWhatARenameLeftIsStoredBeforeItsSourceGoes(t *testing.T) {
+	r := rigFor(t, inBackground)
+	r.put("k", pattern(1, 60*kib))
+	f := r.open("k")
+	p := over(f, pattern(1, 60*kib), 100, []byte("edit"))
+	r.fault.Add(s3fault.Rule{Call: "Delete", Key: "k", Times: 1, After: s3client.Temporary})
+	if _, _, err := r.files.Move(bg, obj("k"), obj("m"), nil); err == nil {
+		t.Fatal("no error")
+	}
+	f.Close(nil)
+	d := must(r.files.Detach(bg, obj("m")))
+	r.wantStored(t, "k", p)
+	d.Undo()
+}
+
+// An object that has got new attributes while nobody was told: a file that was changed since stands on it all the same, and
+// does not miss bytes of the version before.
+func TestAttributesWithoutAnAnswerUnderAChange(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		t.Run(fmt.Sprint("killed=", killed), func(t *testing.T) {
+			dir := t.TempDir()
+			r := newRig(dir, inBackground)
+			p := pattern(1, 60*kib)
+			f := r.create("k")
+			write(f, 0, p)
+			wantSync(t, f)
+			f.Close(nil)
+			r.files.drop(f, func() {})
+			was := must1(r.mem.Object("b", "k"))
+
+			f = r.open("k")
+			r.setHeaders(map[string]string{"mode": "600", "mtime": fmt.Sprint(time.Now().Unix())})
+			f.Touch()
+			r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
+			if err := f.Sync(bg); err == nil {
+				t.Fatal("no error")
+			}
+			if now := must1(r.mem.Object("b", "k")); now.ETag == was.ETag {
+				t.Fatal("the copy has the ETag of its source: this test proves nothing")
+			}
+			r.setHeaders(map[string]string{"mode": "644", "mtime": "1"})
+			p = over(f, p, 100, []byte("edit"))
+			wantFlush(t, f)
+			f.Close(nil)
+			r = r.goOn(t, dir, killed)
+			r.wantStored(t, "k", p)
+			if keys := conflictKeys(r); len(keys) > 0 {
+				t.Errorf("conflicts with ourselves: %v", keys)
+			}
+			check(r.stop())
+		})
+	}
+}
+
+func TestStamp(t *testing.T) {
+	h := func(kv ...string) *s3client.Headers {
+		m := make(map[string]string)
+		for i := 0; i < len(kv); i += 2 {
+			m[kv[i]] = kv[i+1]
+		}
+		return &s3client.Headers{Meta: m}
+	}
+	one := stamp(7, h("mtime", "1", "mode", "2"))
+	for _, other := range []string{stamp(8, h("mtime", "1", "mode", "2")), stamp(7, h("mtime", "2", "mode", "2")), stamp(7, h("mtime", "1")),
+		stamp(7, h("mode", "2")), stamp(7, nil)} {
+		if one == other {
+			t.Errorf("one stamp of two objects: %q", one)
+		}
+	}
+	if one != stamp(7, h("mode", "2", "mtime", "1")) || stamp(7, h("mode", "2")) != "" || stamp(7, nil) != "" {
+		t.Errorf("%q %q %q", one, stamp(7, h("mode", "2")), stamp(7, nil))
+	}
+}

@@ -12,12 +12,11 @@
 //
 //	journal.go   Options, Open, Close, the lock
 //	keep.go      Keep, Amend, Sync, drops         notes.go      notes, Stats
-//	intents.go   what a record says               spool.go      spools: in memory, in the log, in a file
-//	log.go       the log: append, what is alive   spoolfile.go  spools in files, each read checked
+//	intents.go   what a record says               spool.go      spools, wherever their bytes are
+//	log.go       the log: append, what is alive   spoolmemory.go, spoolfile.go, spoolhole.go  the bytes, each read checked
 //	commit.go    group commit, failed syncs       sums.go       pure: the checks of a file
 //	trim.go      giving space back                replay.go     reading the log
-//	release.go   bytes that are given away
-//	                                              recovered.go  what earlier runs kept
+//	release.go   bytes that are given away        recovered.go  what earlier runs kept
 //
 // What is durable when. An entry is written to the file before the call that makes it returns: kill -9 loses nothing.
 // Keep and Sync return when the log is on the disk up to what was appended before them; all who wait at once share one

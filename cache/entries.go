@@ -47,10 +47,14 @@ const (
 type record[E any] struct {
 	entry E
 	seen  moment
-	kind  kind
-	seq   uint64 // when it was made
+	made  uint64 // when it was made, and in the lowest two bits its kind: there may be a million
 	local uint64 // when the name was last changed by Put, Absent or Remove; 0: never
 }
+
+func (r *record[E]) kind() kind  { return kind(r.made & 3) }
+func (r *record[E]) seq() uint64 { return r.made >> 2 }
+
+func made(seq uint64, k kind) uint64 { return seq<<2 | uint64(k) }
 
 // moment is a time in eight bytes: nanoseconds since 1970, 0 for the zero time.
 type moment int64
@@ -77,7 +81,7 @@ type directory[E any] struct {
 	lost     uint64    // when it last lost a name to the bound
 	changed  uint64    // when a name of it was last changed by Put, Absent or Remove, or made unknown
 	floor    uint64    // listings begun before it are void
-	sorted   []string  // the present names in order, or nil
+	sorted   []int32   // the slots of the present names in their order, or nil
 }
 
 // NewEntries returns an empty cache for at most maxEntries names and directories (0: 100,000). now is the clock, nil
@@ -119,7 +123,7 @@ func (c *Entries[E]) get(dir, name string, k kind) (record[E], bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d, ok := c.mu.dirs.Get(dir); ok {
-		if r, ok := d.names.Get(name); ok && r.kind == k {
+		if r, ok := d.names.Get(name); ok && r.kind() == k {
 			return r, true
 		}
 	}
@@ -128,29 +132,28 @@ func (c *Entries[E]) get(dir, name string, k kind) (record[E], bool) {
 
 // Put remembers that the name is there, seen now. A complete directory stays complete.
 func (c *Entries[E]) Put(dir, name string, e E) {
-	c.change(dir, name, record[E]{entry: e, kind: present})
+	c.change(dir, name, e, present)
 }
 
 // Absent remembers that the name is not there, seen now.
 func (c *Entries[E]) Absent(dir, name string) {
-	c.change(dir, name, record[E]{kind: absent})
+	c.change(dir, name, *new(E), absent)
 }
 
 // Remove says that the name is gone: nothing is known of it any more but that listings begun earlier are wrong about
 // it. In a complete directory it is thereby known not to be there. To say "unknown" use ForgetName.
 func (c *Entries[E]) Remove(dir, name string) {
-	c.change(dir, name, record[E]{kind: removed})
+	c.change(dir, name, *new(E), removed)
 }
 
-func (c *Entries[E]) change(dir, name string, r record[E]) {
+func (c *Entries[E]) change(dir, name string, e E, k kind) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.mu.seq++
-	r.seen, r.seq, r.local = momentOf(c.now()), c.mu.seq, c.mu.seq
 	d := c.dirLocked(dir)
-	d.order(name, r.kind == present)
 	d.changed = c.mu.seq
-	c.setLocked(d, name, r)
+	i := c.setLocked(d, name, record[E]{entry: e, seen: momentOf(c.now()), made: made(c.mu.seq, k), local: c.mu.seq})
+	d.order(i, k == present)
 	c.shrinkLocked()
 }
 
@@ -212,11 +215,12 @@ func (c *Entries[E]) dirLocked(dir string) *directory[E] {
 	return d
 }
 
-func (c *Entries[E]) setLocked(d *directory[E], name string, r record[E]) {
-	if !d.names.Contains(name) {
-		c.mu.names++
-	}
-	d.names.Add(name, r)
+// setLocked sets a name's record and gives its slot.
+func (c *Entries[E]) setLocked(d *directory[E], name string, r record[E]) int32 {
+	before := d.names.Len()
+	i := d.names.Add(name, r)
+	c.mu.names += d.names.Len() - before
+	return i
 }
 
 func (c *Entries[E]) unsetLocked(d *directory[E], name string) {

@@ -40,7 +40,7 @@ func state(c *Entries[int], dir string) string {
 	}
 	var out []string
 	for _, name := range d.names.Keys() {
-		switch r, _ := d.names.Peek(name); r.kind {
+		switch r, _ := d.names.Peek(name); r.kind() {
 		case present:
 			out = append(out, fmt.Sprintf("%s=%d", name, r.entry))
 		case absent:
@@ -383,7 +383,7 @@ func TestDirectoryOverTheBound(t *testing.T) {
 	if _, ok := c.Complete("d"); ok {
 		t.Error("complete without all its names")
 	}
-	if n := c.Len(); n > 100/8+2 {
+	if n := c.Len(); n > 100/2+2 {
 		t.Errorf("%d names stay of a directory too large to remember", n)
 	}
 	if _, _, ok := c.Get("other", "a"); !ok {

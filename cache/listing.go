@@ -16,7 +16,16 @@ type Listing[E any] struct {
 	dir   *directory[E]
 	begun time.Time
 	seq   uint64
+	most  int // names of the directory; 0: as many as there are
 }
+
+// leastWindow is how many names a directory too large to be remembered has at least, if that is not more than half of all:
+// a program that lists it looks at names that it was told of a few pages ago.
+const leastWindow = 5000
+
+// AtMost bounds the names that the directory may have while the listing goes on: where there are more, it is not
+// remembered as a whole.
+func (l *Listing[E]) AtMost(names int) { l.most = max(names, 1) }
 
 // Begin starts a Listing; to be called before the first request for it is sent.
 func (c *Entries[E]) Begin(dir string) *Listing[E] {
@@ -116,15 +125,19 @@ func (l *Listing[E]) AddSeen(name string, e E, seen time.Time) {
 	if ok && old.local > l.seq {
 		return
 	}
-	if !ok || old.kind != present {
+	if !ok || old.kind() != present {
 		l.dir.sorted = nil // many may come: put in order at once, when it is wanted
 	}
 	c.mu.seq++
-	c.setLocked(l.dir, name, record[E]{entry: e, seen: momentOf(seen), kind: present, seq: c.mu.seq, local: old.local})
+	c.setLocked(l.dir, name, record[E]{entry: e, seen: momentOf(seen), made: made(c.mu.seq, present), local: old.local})
 	c.shrinkLocked()
+	if l.most > 0 && l.dir.names.Len() > l.most {
+		c.loseLocked(l.dir)
+	}
 	if l.dir.lost > l.seq {
+		window := max(c.limit/8, min(c.limit/2, leastWindow))
 		for range 2 {
-			if l.dir.names.Len() > c.limit/8 {
+			if l.dir.names.Len() > window {
 				c.loseLocked(l.dir)
 			}
 		}
@@ -141,7 +154,7 @@ func (l *Listing[E]) Done() {
 	}
 	d := l.dir
 	for _, name := range d.names.Keys() {
-		if r, _ := d.names.Peek(name); r.seq <= l.seq {
+		if r, _ := d.names.Peek(name); r.seq() <= l.seq {
 			c.unsetLocked(d, name)
 		}
 	}

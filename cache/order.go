@@ -1,6 +1,9 @@
 package cache
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // After returns up to n present names that come after name in the order of All, if the directory is complete; the name
 // itself need not be there. It costs O(log names + n) while names come and go by Put, Absent and Remove alone.
@@ -11,7 +14,7 @@ func (c *Entries[E]) After(dir, name string, n int) (next []Named[E], ok bool) {
 	if !ok {
 		return nil, false
 	}
-	i, there := slices.BinarySearch(d.sorted, name)
+	i, there := d.place(name)
 	if there {
 		i++
 	}
@@ -27,11 +30,11 @@ func (c *Entries[E]) Between(dir, a, b string) (n int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	i, there := slices.BinarySearch(d.sorted, min(a, b))
+	i, there := d.place(min(a, b))
 	if there {
 		i++
 	}
-	j, _ := slices.BinarySearch(d.sorted, max(a, b))
+	j, _ := d.place(max(a, b))
 	return max(j-i, 0), true
 }
 
@@ -45,7 +48,7 @@ func (c *Entries[E]) Amend(dir, name string, f func(E) (E, bool)) {
 		return
 	}
 	r, ok := d.names.Peek(name)
-	if !ok || r.kind != present {
+	if !ok || r.kind() != present {
 		return
 	}
 	if r.entry, ok = f(r.entry); ok {
@@ -66,36 +69,41 @@ func (c *Entries[E]) orderedLocked(dir string) (*directory[E], bool) {
 	return d, true
 }
 
-func (d *directory[E]) named(names []string) []Named[E] {
-	all := make([]Named[E], 0, len(names))
-	for _, name := range names {
-		r, _ := d.names.Peek(name)
-		all = append(all, Named[E]{Name: name, Entry: r.entry, Seen: r.seen.time()})
+// place is where a name stands, or would, in the order.
+func (d *directory[E]) place(name string) (n int, there bool) {
+	return slices.BinarySearchFunc(d.sorted, name, func(i int32, name string) int { return strings.Compare(d.names.at(i).name, name) })
+}
+
+func (d *directory[E]) named(slots []int32) []Named[E] {
+	all := make([]Named[E], 0, len(slots))
+	for _, i := range slots {
+		s := d.names.at(i)
+		all = append(all, Named[E]{Name: s.name, Entry: s.record.entry, Seen: s.record.seen.time()})
 	}
 	return all
 }
 
-func (d *directory[E]) sort() []string {
-	names := make([]string, 0, d.names.Len())
-	for _, name := range d.names.Keys() {
-		if r, _ := d.names.Peek(name); r.kind == present {
-			names = append(names, name)
+func (d *directory[E]) sort() []int32 {
+	slots := make([]int32, 0, d.names.Len())
+	for i := d.names.oldest; i != 0; i = d.names.at(i).newer {
+		if r := &d.names.at(i).record; r.kind() == present {
+			slots = append(slots, i)
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(slots, func(a, b int32) int { return strings.Compare(d.names.at(a).name, d.names.at(b).name) })
+	return slots
 }
 
-// order keeps the remembered order while one name comes or goes.
-func (d *directory[E]) order(name string, comes bool) {
+// order keeps the remembered order while the name of a slot comes or goes.
+func (d *directory[E]) order(slot int32, comes bool) {
 	if d.sorted == nil {
 		return
 	}
-	i, there := slices.BinarySearch(d.sorted, name)
+	n, there := d.place(d.names.at(slot).name)
 	switch {
 	case comes && !there:
-		d.sorted = slices.Insert(d.sorted, i, name)
+		d.sorted = slices.Insert(d.sorted, n, slot)
 	case !comes && there:
-		d.sorted = slices.Delete(d.sorted, i, i+1)
+		d.sorted = slices.Delete(d.sorted, n, n+1)
 	}
 }

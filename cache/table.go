@@ -1,10 +1,18 @@
 package cache
 
-// table holds the records of one directory by name, the one used last at one end. It is a slice with an index, since there
-// may be a million: a list element of its own for each would cost as much again as the record. The zero value is empty.
+import (
+	"hash/maphash"
+	"strings"
+)
+
+// table holds the records of one directory by name, the one used last at one end. It is slots with an index of numbers,
+// since there may be a million: an element of a list and of a map for each would cost more than the record. The zero
+// value is empty.
 type table[E any] struct {
-	index          map[string]int32 // name to slot, counted from one: 0 is none
-	slots          []slot[E]
+	index          []int32     // open addressing, a power of two: slots, counted from one; 0 is none
+	chunks         [][]slot[E] // of chunkSlots, but for the first, which grows to that
+	n              int         // names
+	slots          int32       // in chunks, with a name or without
 	newest, oldest int32
 	free           int32 // the first of the slots without a name; each leads to the next by older
 }
@@ -15,17 +23,42 @@ type slot[E any] struct {
 	newer, older int32
 }
 
-func (t *table[E]) at(i int32) *slot[E] { return &t.slots[i-1] }
+// chunkSlots is how many slots are taken at a time: what grows is copied then no more, and has no room to spare.
+const chunkSlots = 64
+
+var tableSeed = maphash.MakeSeed()
+
+func (t *table[E]) at(i int32) *slot[E] { return &t.chunks[(i-1)/chunkSlots][(i-1)%chunkSlots] }
+
+// home is where the index has a name, if no other is there.
+func (t *table[E]) home(name string) int {
+	return int(maphash.String(tableSeed, name)) & (len(t.index) - 1)
+}
+
+// find is a name's place in the index and its slot; the slot is 0 where the name is not there.
+func (t *table[E]) find(name string) (place int, i int32) {
+	if len(t.index) == 0 {
+		return 0, 0
+	}
+	for p := t.home(name); ; p = (p + 1) & (len(t.index) - 1) {
+		if i := t.index[p]; i == 0 || t.at(i).name == name {
+			return p, i
+		}
+	}
+}
 
 // Len is how many names there are.
-func (t *table[E]) Len() int { return len(t.index) }
+func (t *table[E]) Len() int { return t.n }
 
 // Contains says whether a name is there.
-func (t *table[E]) Contains(name string) bool { return t.index[name] != 0 }
+func (t *table[E]) Contains(name string) bool {
+	_, i := t.find(name)
+	return i != 0
+}
 
 // Peek gives a name's record.
 func (t *table[E]) Peek(name string) (r record[E], ok bool) {
-	i := t.index[name]
+	_, i := t.find(name)
 	if i == 0 {
 		return r, false
 	}
@@ -34,7 +67,7 @@ func (t *table[E]) Peek(name string) (r record[E], ok bool) {
 
 // Get is Peek, and makes the name the one used last.
 func (t *table[E]) Get(name string) (r record[E], ok bool) {
-	i := t.index[name]
+	_, i := t.find(name)
 	if i == 0 {
 		return r, false
 	}
@@ -43,45 +76,80 @@ func (t *table[E]) Get(name string) (r record[E], ok bool) {
 	return t.at(i).record, true
 }
 
-// Add sets a name's record and makes it the one used last.
-func (t *table[E]) Add(name string, r record[E]) {
-	i := t.index[name]
-	switch {
-	case i != 0:
+// Add sets a name's record and makes it the one used last. It gives the name's slot, which is its own until it is removed.
+func (t *table[E]) Add(name string, r record[E]) int32 {
+	if _, i := t.find(name); i != 0 {
+		t.at(i).record = r
 		t.unlink(i)
-	case t.free != 0:
-		i = t.free
-		t.free = t.at(i).older
-	default:
-		t.slots = append(t.slots, slot[E]{})
-		i = int32(len(t.slots))
+		t.link(i)
+		return i
 	}
-	if t.index == nil {
-		t.index = make(map[string]int32)
+	if 4*(t.n+1) > 3*len(t.index) {
+		t.grow()
 	}
-	if s := t.at(i); s.name != name || !t.Contains(name) {
-		s.name = name
-		t.index[name] = i
-	}
-	t.at(i).record = r
+	i := t.vacant()
+	place, _ := t.find(name)
+	t.index[place] = i
+	t.n++
+	s := t.at(i)
+	s.name, s.record = strings.Clone(name), r // it may be a part of something longer
 	t.link(i)
+	return i
+}
+
+// vacant is a slot without a name.
+func (t *table[E]) vacant() int32 {
+	if i := t.free; i != 0 {
+		t.free = t.at(i).older
+		return i
+	}
+	switch last := len(t.chunks) - 1; {
+	case last < 0:
+		t.chunks = append(t.chunks, make([]slot[E], 1))
+	case last == 0 && t.slots < chunkSlots:
+		t.chunks[0] = append(t.chunks[0], slot[E]{})
+	case t.slots%chunkSlots == 0:
+		t.chunks = append(t.chunks, make([]slot[E], chunkSlots))
+	}
+	t.slots++
+	return t.slots
+}
+
+// grow doubles the index.
+func (t *table[E]) grow() {
+	t.index = make([]int32, max(8, 2*len(t.index)))
+	for i := t.oldest; i != 0; i = t.at(i).newer {
+		place, _ := t.find(t.at(i).name)
+		t.index[place] = i
+	}
 }
 
 // Remove takes a name out; false when it is not there.
 func (t *table[E]) Remove(name string) bool {
-	i := t.index[name]
+	place, i := t.find(name)
 	if i == 0 {
 		return false
 	}
-	t.unlink(i)
-	delete(t.index, name)
-	if len(t.index) == 0 {
+	if t.n == 1 {
 		*t = table[E]{}
 		return true
 	}
+	t.vacate(place)
+	t.unlink(i)
 	*t.at(i) = slot[E]{older: t.free}
-	t.free = i
+	t.free, t.n = i, t.n-1
 	return true
+}
+
+// vacate takes a place out of the index: what had to stand behind it moves up.
+func (t *table[E]) vacate(place int) {
+	mask := len(t.index) - 1
+	for p := (place + 1) & mask; t.index[p] != 0; p = (p + 1) & mask {
+		if home := t.home(t.at(t.index[p]).name); (p-home)&mask >= (p-place)&mask {
+			t.index[place], place = t.index[p], p
+		}
+	}
+	t.index[place] = 0
 }
 
 // RemoveOldest takes out the name that was not used for longest.
@@ -96,7 +164,7 @@ func (t *table[E]) RemoveOldest() (name string, r record[E], ok bool) {
 
 // Keys are the names, that used least lately first.
 func (t *table[E]) Keys() []string {
-	keys := make([]string, 0, len(t.index))
+	keys := make([]string, 0, t.n)
 	for i := t.oldest; i != 0; i = t.at(i).newer {
 		keys = append(keys, t.at(i).name)
 	}

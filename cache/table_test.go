@@ -2,6 +2,7 @@ package cache
 
 import (
 	"slices"
+	"strconv"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -18,7 +19,15 @@ func TestTable(t *testing.T) {
 			order = append(order, name)
 		}
 		names := rapid.SampledFrom([]string{"", "a", "b", "c", "d", "e"})
-		for i := range rapid.IntRange(0, 60).Draw(rt, "steps") {
+		if many := rapid.IntRange(0, 300).Draw(rt, "many"); many > 100 { // several chunks
+			names = rapid.Map(rapid.IntRange(0, many), strconv.Itoa)
+			for i := range many {
+				tb.Add(strconv.Itoa(i), record[int]{entry: i})
+				want[strconv.Itoa(i)] = i
+				use(strconv.Itoa(i))
+			}
+		}
+		for i := range rapid.IntRange(0, 200).Draw(rt, "steps") {
 			name := names.Draw(rt, "name")
 			_, there := want[name]
 			switch rapid.IntRange(0, 4).Draw(rt, "what") {

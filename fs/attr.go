@@ -44,6 +44,7 @@ func (n *node) fill(e tree.Entry, file *content.File, out *fuse.Attr) {
 	if atime.IsZero() {
 		atime = mtime
 	}
+	n.tells(size)
 	out.Mode = e.Mode
 	out.Size = uint64(size)
 	out.Blocks = uint64(blocks)

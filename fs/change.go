@@ -411,13 +411,17 @@ func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, no
 			over = &content.Base{Version: versionOf(*target), Seen: target.Seen}
 		}
 	}
-	if err := f.move(ctx, e, from, to, toID, noReplace, over, detached); err != nil {
+	err = f.move(ctx, e, from, to, toID, noReplace, over, detached)
+	if err != nil && !errors.Is(err, tree.ErrCopied) { // else the copy may be all that there is of the file
 		detached.UndoReplacing(ctx)
 		return f.fail("rename", from, err)
 	}
 	detached.Done() // after the moved file's record: whatever a crash leaves, one of the two is there
 	if replaced != nil {
 		replaced.leave()
+	}
+	if err != nil {
+		return f.fail("rename", from, err)
 	}
 	f.freed(from)
 	return 0

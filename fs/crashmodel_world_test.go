@@ -315,7 +315,9 @@ func (w *world) deletesLocked(key string) {
 		w.findLocked("deletes %s, a name that nobody uses", key)
 		return
 	}
-	if first := a.asked[contentName(p)]; first > a.doomed {
+	// What was stored after a removal and never acknowledged may go when a killed process's removal is carried out again.
+	nothing := slices.ContainsFunc(a.possible, func(v version) bool { return !v.there })
+	if first := a.asked[contentName(p)]; first > a.doomed && !nothing {
 		w.findLocked("deletes %s as %s, which nobody removed", key, contentName(p))
 	}
 }

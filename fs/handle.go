@@ -174,8 +174,13 @@ func (h *handle) store(ctx context.Context, do func(context.Context) error) sysc
 	if named {
 		h.node.pushTimes(p, h.file)
 	}
+	id := h.file.ID()
 	err = do(ctx)
-	if named && err == nil && !h.file.Stat().Dirty {
+	switch {
+	case !named:
+	case err != nil:
+		h.node.face.left(p, h.file, id)
+	case !h.file.Stat().Dirty:
 		h.node.face.discard(p) // what was pinned after another handle's commit; nothing as a rule
 	}
 	return h.fail("store", err)

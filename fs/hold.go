@@ -23,7 +23,7 @@ func (f *face) hold(ctx context.Context, id content.ID) (release func(), err err
 	if !ok {
 		return func() {}, nil
 	}
-	release, err = f.names.share(ctx, p)
+	free, err := f.names.share(ctx, p)
 	if err != nil {
 		return nil, err
 	}
@@ -32,7 +32,22 @@ func (f *face) hold(ctx context.Context, id content.ID) (release func(), err err
 			n.pushTimes(p, file)
 		}
 	}
-	return release, nil
+	file, _ := f.files.Get(id)
+	return func() {
+		f.left(p, file, id)
+		free()
+	}, nil
+}
+
+// left looks whether a conflict has given a file that had a name another one. Then the name is what somebody else has stored,
+// and tree must not go on keeping it for the file. The caller holds the name.
+func (f *face) left(p string, file *content.File, id content.ID) {
+	if file == nil || file.ID() == id {
+		return
+	}
+	if _, ok := f.files.Get(id); !ok {
+		f.tree.Discard(p)
+	}
 }
 
 // nodeOf is what the kernel knows of a path, or nil.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -199,17 +200,34 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 		return nil, err
 	}
 	root.know(e)
-	server, err := gofuse.Mount(o.Mountpoint, root, root.face.library(mountOptions(o), o.TTL))
+	real, err := filepath.EvalSymlinks(o.Mountpoint) // as the mount table calls it
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrNoMountpoint, err)
+	}
+	server, err := serve(o.Mountpoint, root, root.face.library(mountOptions(o), o.TTL))
 	if err != nil {
 		return nil, mountError(err)
 	}
-	if err := raiseReadAhead(o.Mountpoint); err != nil {
+	if err := raiseReadAhead(real); err != nil {
 		o.Log.Debug("the kernel's readahead stays at its default", "err", err)
 	}
 	if root.face.pass.whole != nil && server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
 		root.face.pass.refused.Store(true)
 	}
 	return &Server{fuse: server, face: root.face, mountpoint: o.Mountpoint}, nil
+}
+
+// serve does what gofuse.Mount does, but for its last step: that opens a file on the new mount. A process that is killed
+// while it waits for an answer of its own mount never ends, since only its end would end the waiting, and what it has locked
+// stays locked. The kernel's first request is answered when NewServer returns; that is all there is to wait for. What the
+// step is good for, keeping the runtime's poller away from the mount, is no concern of a process that opens nothing there.
+func serve(dir string, root *node, options *gofuse.Options) (*fuse.Server, error) {
+	server, err := fuse.NewServer(gofuse.NewNodeFS(root, options), dir, &options.MountOptions)
+	if err != nil {
+		return nil, err
+	}
+	go server.Serve() // ends with the mount; Wait waits for it
+	return server, nil
 }
 
 // newRoot makes the root's node, and what all nodes share.
@@ -254,7 +272,7 @@ func mountOptions(o Options) fuse.MountOptions {
 	}
 	return fuse.MountOptions{
 		Name:              fsType,
-		FsName:            strings.ReplaceAll(o.Source, ",", "_"),
+		FsName:            o.Source,
 		AllowOther:        o.AllowOther,
 		Options:           options,
 		DirectMountStrict: direct, // root needs no fusermount3
@@ -282,13 +300,17 @@ func mountError(err error) error {
 	return err
 }
 
-// raiseReadAhead writes the mount's read_ahead_kb.
+// raiseReadAhead writes the mount's read_ahead_kb. The mount table names its device: the mount itself is not asked (serve).
 func raiseReadAhead(mountpoint string) error {
-	var st unix.Stat_t
-	if err := unix.Stat(mountpoint, &st); err != nil {
+	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(mountpoint))
+	if err != nil {
 		return err
 	}
-	name := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", unix.Major(st.Dev), unix.Minor(st.Dev))
+	if len(mounts) == 0 {
+		return fmt.Errorf("%s is not in the mount table", mountpoint)
+	}
+	m := mounts[len(mounts)-1]
+	name := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", m.Major, m.Minor)
 	return os.WriteFile(name, []byte(fmt.Sprint(readAheadKiB)), 0)
 }
 

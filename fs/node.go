@@ -76,6 +76,8 @@ type node struct {
 		// absent are names of a directory that the kernel was told are not there, and when: Refresh takes that back.
 		absent   map[string]time.Time
 		removing removing
+		// told is the size that the kernel knows: it was told so, or has written so far itself.
+		told int64
 		// pages is the version whose bytes the kernel's page cache may hold; zero when nobody knows.
 		pages cache.Version
 		// before is the version that was copied onto itself for its attributes: the same bytes under another ETag.

@@ -35,6 +35,23 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 	return fh, openFlags(flags, keep), 0
 }
 
+// tells notes the size that the kernel is told.
+func (n *node) tells(size int64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.mu.told = size
+}
+
+// misled says whether the kernel believes a file that is being opened to be of another size than it is, since another host has
+// stored a version that it has not looked at. It would read this one up to the old one's end, and append there. ESTALE makes it
+// look the name up again. While other handles are open they are of the same version.
+func (n *node) misled(file *content.File) bool {
+	size := file.Stat().Size
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.opens == 0 && n.mu.told != size
+}
+
 // truncating makes a writer of who opens a file to read it and truncates it, which open(2) allows to those who may write it:
 // the truncation is stored at the close.
 func truncating(flags uint32) uint32 {
@@ -149,6 +166,10 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, fh gofuse.Fil
 		return nil, nil, false, n.face.fail("open", p, err)
 	}
 	n.know(e)
+	if flags&syscall.O_TRUNC == 0 && n.misled(file) {
+		file.Close(nil)
+		return nil, nil, false, syscall.ESTALE
+	}
 	h, fh, keep, errno = n.attach(e, file, flags)
 	if errno == 0 && !h.writes {
 		n.face.opened(e)
@@ -264,6 +285,9 @@ func (n *node) detach(h *handle) {
 		return
 	}
 	n.mu.closed = time.Now()
+	if h.writes {
+		n.mu.told = st.Size
+	}
 	if n.mu.file == file {
 		n.mu.pages = st.Version
 		if st.Dirty {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -27,22 +28,28 @@ type CredentialsConfig struct {
 	AccessKey, SecretKey, SessionToken string
 }
 
+// found are access keys, or what gives them, and where they were found.
+type found struct {
+	*credentials.Credentials
+	where string
+}
+
 // findCredentials goes through the chain. Files are read at once and again when they change; a role is asked for when
 // the first request is made.
-func findCredentials(cfg CredentialsConfig) (*credentials.Credentials, error) {
+func findCredentials(cfg CredentialsConfig) (*found, error) {
 	if cfg.Anonymous {
-		return credentials.NewStatic("", "", "", credentials.SignatureAnonymous), nil
+		return &found{credentials.NewStatic("", "", "", credentials.SignatureAnonymous), "none: nothing is signed"}, nil
 	}
 	if cfg.AccessKey != "" || cfg.SecretKey != "" {
 		if cfg.AccessKey == "" || cfg.SecretKey == "" {
 			return nil, badConfig("an access key needs its secret key, and the other way round")
 		}
-		return credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken), nil
+		return &found{credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken), "the configuration"}, nil
 	}
 	access := firstEnv("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY")
 	secret := firstEnv("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY")
 	if access != "" && secret != "" {
-		return credentials.NewStaticV4(access, secret, os.Getenv("AWS_SESSION_TOKEN")), nil
+		return &found{credentials.NewStaticV4(access, secret, os.Getenv("AWS_SESSION_TOKEN")), "the environment (AWS_ACCESS_KEY_ID)"}, nil
 	}
 	if access != "" || secret != "" {
 		return nil, badConfig("only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set")
@@ -52,20 +59,59 @@ func findCredentials(cfg CredentialsConfig) (*credentials.Credentials, error) {
 		if err != nil {
 			return nil, err
 		}
-		return credentials.New(p), nil
+		return p.found(), nil
 	}
 	p, err := defaultFile(cfg.Profile)
 	if err != nil {
 		return nil, err
 	}
 	if p != nil {
-		return credentials.New(p), nil
+		return p.found(), nil
 	}
 	if !roleHinted() && os.Getenv("AWS_EC2_METADATA_DISABLED") == "true" {
 		return nil, noCredentials(nil)
 	}
-	return credentials.New(newRole()), nil
+	return &found{credentials.New(newRole()), "the role of this container or instance"}, nil
 }
+
+// found are the keys of the file.
+func (p *fileCredentials) found() *found {
+	return &found{credentials.New(p), p.watched + ", profile " + profileName(p.profile)}
+}
+
+// Keys is what may be told of a client's access keys.
+type Keys struct {
+	Where string // they were found
+	// Access is the beginning of the access key: enough to tell it from others. "" where nothing is signed.
+	Access  string
+	Session bool // a session token belongs to them
+	// Blank: one of them begins or ends with a blank or a line break, which is hardly meant.
+	Blank bool
+}
+
+// Keys says where the access keys are from; a role's service is asked, within seconds. Denied when there are none. The
+// secret stays here.
+func (c *Client) Keys() (Keys, error) {
+	v, err := c.creds.GetWithContext(nil)
+	k := Keys{Where: c.found, Session: v.SessionToken != ""}
+	if err != nil {
+		var own *Error
+		if errors.As(err, &own) {
+			return k, own
+		}
+		return k, noCredentials(err)
+	}
+	for _, s := range []string{v.AccessKeyID, v.SecretAccessKey, v.SessionToken} {
+		k.Blank = k.Blank || strings.TrimSpace(s) != s
+	}
+	if n := len(v.AccessKeyID); n > 0 {
+		k.Access = v.AccessKeyID[:min(4, n/4)] + "..."
+	}
+	return k, nil
+}
+
+// KeysFrom says where the access keys are looked for. Nobody is asked.
+func (c *Client) KeysFrom() string { return c.found }
 
 func firstEnv(names ...string) string {
 	for _, name := range names {

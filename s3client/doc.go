@@ -12,6 +12,7 @@
 //	health.go       whether the store answers, and how calls are made while it does not
 //	body.go         what Get hands out: takes over from a body that broke off or stands still
 //	wire.go         under minio-go and signed.go alike: counts, error documents; stall.go, time-outs of answers and bodies
+//	reach.go        how far the way to the endpoint leads, for a diagnosis
 //	transport.go    connections; head.go, the guard against Swift's answers to HEADs that miss
 //	classify.go     status and code to Kind, total (errors.go has the kinds)
 //	xmlscan.go      the XML that stores send

@@ -70,6 +70,7 @@ const (
 type Client struct {
 	core    *minio.Core
 	creds   *credentials.Credentials
+	found   string // where creds are from
 	http    *http.Client
 	wire    *wire
 	base    *url.URL
@@ -100,7 +101,7 @@ func Open(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{creds: creds, base: base, profile: profile, hosted: cfg.VirtualHosted, timeout: cfg.Timeout}
+	c := &Client{creds: creds.Credentials, found: creds.where, base: base, profile: profile, hosted: cfg.VirtualHosted, timeout: cfg.Timeout}
 	c.health.born = time.Now()
 	if c.timeout < 0 || cfg.BodyStall < 0 || cfg.MaxRequests < 0 || cfg.WriteRate < 0 {
 		return nil, badConfig("times, requests and rate cannot be negative")
@@ -128,7 +129,7 @@ func Open(cfg Config) (*Client, error) {
 		return http.ErrUseLastResponse
 	}}
 	c.core, err = minio.NewCore(base.Host, &minio.Options{
-		Creds: creds, Secure: base.Scheme == "https", Region: profile.Region, Transport: c.wire, MaxRetries: 1,
+		Creds: c.creds, Secure: base.Scheme == "https", Region: profile.Region, Transport: c.wire, MaxRetries: 1,
 		BucketLookup: minio.BucketLookupPath, BucketLookupViaURL: c.lookup,
 	})
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 // fakeMount is a mount without rooms.
 type fakeMount struct {
+	status  *statusReport // nil: a plain one
 	uploads []runningUpload
 	refresh func(ctx context.Context, path string) error
 	flush   func(ctx context.Context, path string, report func(flushProgress)) (flushProgress, error)
@@ -24,7 +25,10 @@ type fakeMount struct {
 }
 
 func (f *fakeMount) Status() statusReport {
-	return statusReport{Mountpoint: "/mnt/x", Source: "pailfs#KR1:b", Requests: &s3client.Counts{Get: 7}}
+	if f.status != nil {
+		return *f.status
+	}
+	return statusReport{Mountpoint: "/mnt/x", Source: "b", Requests: &s3client.Counts{Get: 7}}
 }
 
 func (f *fakeMount) Uploads() []runningUpload { return f.uploads }

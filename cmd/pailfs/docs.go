@@ -15,6 +15,8 @@ func docsCommand(std stdio) *cli.Command {
 		Subcommands: []*cli.Command{
 			{Name: "options", Usage: "the options of a mount, in Markdown",
 				Action: noArguments(func(*cli.Context) error { return optionsMarkdown(std.out) })},
+			{Name: "helper", Usage: "the help of mount.pailfs",
+				Action: noArguments(func(*cli.Context) error { _, err := io.WriteString(std.out, helperHelp()); return err })},
 			{Name: "exitcodes", Usage: "the exit codes, in Markdown",
 				Action: noArguments(func(*cli.Context) error { return exitCodesMarkdown(std.out) })},
 			{Name: "commands", Usage: "the commands, in Markdown",
@@ -79,15 +81,17 @@ func mountHelp() string {
 
 USAGE:
    pailfs mount [OPTIONS] [BUCKET[/PREFIX]] MOUNTPOINT
+   pailfs mount [OPTIONS] NAME
 
-   Without BUCKET the whole account is mounted, a directory for each bucket. Options may stand before or after the
-   arguments. The command returns when the mount answers; it is then served in the background.
+   Without BUCKET the whole account is mounted, a directory for each bucket. NAME is a mount that a configuration file
+   names (a directory of that name is ./NAME). Options may stand before or after the arguments. The command returns when the mount answers; it is then served in the background.
 
 EXAMPLES:
    pailfs mount --region KR1 photos /mnt/photos          one bucket
    pailfs mount --region KR1 photos/2026 /mnt/photos     what lies under 2026/ in it
    pailfs mount --region KR1 /mnt/account                all buckets
    pailfs mount data /mnt -o region=KR1,ro,allow_other   options as mount(8) and fstab write them
+   pailfs mount --dry-run "$(grep /mnt/photos /etc/fstab)"   what a line of fstab means
    pailfs mount --endpoint http://127.0.0.1:9000 --provider minio data /mnt
    pailfs umount /mnt/photos                             waits until everything is stored
 
@@ -105,14 +109,15 @@ OPTIONS:
 			}
 		}
 		if g == groupRunning {
+			helpText(&b, "--dry-run", "mount nothing: "+dryRunHelp)
 			helpText(&b, "-o OPTION[,OPTION...]", "any option above by its name with - or _ (metadata_ttl=5s, read_only), and the generic "+
 				"mount options ro, rw, nosuid, nodev, noexec, allow_other; _netdev, nofail, noauto and x-* are left to mount(8) "+
 				`and systemd; "\," is a comma inside a value`)
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("   Each option is also an environment variable: --metadata-ttl is PAILFS_METADATA_TTL. A flag wins over -o, -o over\n" +
-		"   the environment. Runtime files lie in /run/pailfs ($XDG_RUNTIME_DIR/pailfs for users), or PAILFS_RUN_DIR.\n\nEXIT CODES:\n")
+	b.WriteString("   Each option is also an environment variable, --metadata-ttl is PAILFS_METADATA_TTL, and a line of a configuration\n" +
+		"   file, metadata-ttl: 5s. A flag wins over -o, -o over the environment, that over the files; --dry-run shows which. Runtime files lie in /run/pailfs ($XDG_RUNTIME_DIR/pailfs for users), or PAILFS_RUN_DIR.\n\nEXIT CODES:\n")
 	for _, e := range exitCodes {
 		fmt.Fprintf(&b, "   %3d  %s\n", e.code, e.text)
 	}

@@ -23,11 +23,14 @@ func (f *failure) Error() string {
 }
 
 // print writes the failure as the user reads it.
-func (f *failure) print(w io.Writer) {
+func (f *failure) print(w io.Writer) { f.printAs("pailfs", w) }
+
+// printAs begins with another name of the program.
+func (f *failure) printAs(program string, w io.Writer) {
 	if f.silent {
 		return
 	}
-	fmt.Fprintf(w, "pailfs: %s\n", oneLine(f.Error()))
+	fmt.Fprintf(w, "%s: %s\n", program, oneLine(f.Error()))
 	if f.hint != "" {
 		fmt.Fprintf(w, "hint: %s\n", oneLine(f.hint))
 	}

@@ -43,6 +43,10 @@ type settings struct {
 	LogFile    string // "" in the foreground: standard error
 
 	MountWords []string // words of -o for the kernel: nosuid, nodev, ...
+
+	Config  string // the configuration file to use in place of the usual ones
+	Keys    accessKeys
+	Origins []origin // where the values are from, in the order of the table
 }
 
 // The values of --durability.
@@ -181,6 +185,10 @@ var options = []option{
 	{name: "foreground", short: "f", group: groupRunning,
 		help: "stay in the foreground and log to standard error",
 		set:  boolean(func(s *settings) *bool { return &s.Foreground })},
+	{name: "config", group: groupRunning, value: "FILE", store: true, dynamic: fixed(""),
+		def:  "/etc/pailfs/config.yaml and ~/.config/pailfs/config.yaml",
+		help: "configuration file to use in place of the usual ones",
+		set:  path(func(s *settings) *string { return &s.Config })},
 	{name: "log-level", group: groupRunning, value: "LEVEL", def: "info",
 		help: "debug, info, warn or error",
 		set:  parseLevel},
@@ -235,38 +243,70 @@ func optionNamed(opts []option, name string) (option, bool) {
 	return option{}, false
 }
 
-// sources are where the values of options come from, strongest first: flags, -o, environment, the default.
+// The strength of what gives an option its value: the smallest wins.
+const (
+	fromFlag = iota
+	fromWord // -o
+	fromEnv
+	fromMount // its own section in a configuration file
+	fromFile  // the options section of one
+	fromDefault
+)
+
+// origin says where the value of an option is from.
+type origin struct {
+	name, value string
+	from        int
+	shown       string // "--region", "-o region", "PAILFS_REGION", "/etc/pailfs/config.yaml:4"
+}
+
+// sources are where the values of options come from, strongest first: flags, -o, environment, files, the default.
 type sources struct {
 	flag   func(name string) (value string, set bool)
 	words  map[string]string // -o by option name with dashes
 	getenv func(string) string
+	file   func(name string) (fileValue, bool) // nil: no files
 }
 
-// resolve gives every option its value from the strongest source that has one. An empty environment variable counts as
-// not set.
+// find is where an option's value is from: the strongest source that has one. An empty environment variable counts as not set.
+func (src sources) find(o option) (origin, error) {
+	if v, ok := src.flag(o.name); ok {
+		return origin{o.name, v, fromFlag, "--" + o.name}, nil
+	}
+	if v, ok := src.words[o.name]; ok {
+		return origin{o.name, v, fromWord, "-o " + o.key()}, nil
+	}
+	if v := src.getenv(o.env()); v != "" {
+		return origin{o.name, v, fromEnv, o.env()}, nil
+	}
+	if src.file != nil {
+		if v, ok := src.file(o.name); ok {
+			return origin{o.name, v.value, v.from, v.where()}, nil
+		}
+	}
+	v, err := o.initial()
+	return origin{o.name, v, fromDefault, "--" + o.name}, err
+}
+
+// resolve gives every option its value.
 func resolve(command string, opts []option, src sources) (*settings, error) {
 	s := &settings{}
 	for _, o := range opts {
-		value, shown := "", "--"+o.name
-		if v, ok := src.flag(o.name); ok {
-			value = v
-		} else if v, ok := src.words[o.name]; ok {
-			value, shown = v, "-o "+o.key()
-		} else if v := src.getenv(o.env()); v != "" {
-			value, shown = v, o.env()
-		} else {
-			v, err := o.initial()
-			if err != nil {
-				return nil, &failure{code: exitHost, command: command, message: fmt.Sprintf("no default for %s: %v", shown, err),
-					hint: fmt.Sprintf("give %s", shown)}
-			}
-			value = v
+		from, err := src.find(o)
+		if err != nil {
+			return nil, &failure{code: exitHost, command: command, message: fmt.Sprintf("no default for %s: %v", from.shown, err),
+				hint: fmt.Sprintf("give %s", from.shown)}
 		}
-		if err := o.set(s, value); err != nil {
+		if err := o.set(s, from.value); err != nil {
+			shown := from.shown
+			if from.from == fromMount || from.from == fromFile {
+				shown += ": " + o.name
+			}
 			f := usagef(command, "%s: %v", shown, err)
 			f.hint = fmt.Sprintf("--%s %s: %s", o.name, o.value, o.help)
 			return nil, f
 		}
+		s.Origins = append(s.Origins, from)
 	}
 	return s, nil
 }

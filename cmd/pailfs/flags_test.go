@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,17 +11,17 @@ import (
 
 // resolved resolves the table with values from the given sources.
 func resolved(flags map[string]string, o string, env map[string]string) (*settings, error) {
-	words, kernel, err := parseMountOptions([]string{o})
+	words, err := parseMountOptions([]string{o}, false)
 	if err != nil {
 		return nil, err
 	}
 	s, err := resolve("mount", options, sources{
 		flag:   func(n string) (string, bool) { v, ok := flags[n]; return v, ok },
-		words:  words,
+		words:  words.ours,
 		getenv: func(n string) string { return env[n] },
 	})
 	if err == nil {
-		s.MountWords = kernel
+		s.MountWords = words.kernel
 	}
 	return s, err
 }
@@ -38,7 +37,7 @@ func TestEveryOptionHasOneNameAndAGoodDefault(t *testing.T) {
 		if o.help == "" || strings.HasSuffix(o.help, ".") || !slices.Contains(groups, o.group) || o.set == nil {
 			t.Errorf("%s: help, group or set is missing", o.name)
 		}
-		if kernelWords[o.key()] || ignoredWords[o.key()] {
+		if _, kernel := kernelWords[o.key()]; kernel || leftWords[o.key()] || tableWords[o.key()] || labelWords[o.key()] {
 			t.Errorf("%s is a word of mount(8) as well", o.name)
 		}
 		v, err := o.initial()
@@ -114,67 +113,6 @@ func TestWrongValuesNameTheirSource(t *testing.T) {
 	}
 }
 
-func TestMountOptions(t *testing.T) {
-	for _, c := range []struct {
-		o      string
-		ours   map[string]string
-		kernel []string
-	}{
-		{"", nil, nil},
-		{"ro", map[string]string{"read-only": "true"}, nil},
-		{"ro,rw", map[string]string{"read-only": "false"}, nil},
-		{"nosuid,nodev,noexec", nil, []string{"nosuid", "nodev", "noexec"}},
-		{"defaults,_netdev,nofail,noauto,x-systemd.automount,x-foo=1,X-mount.mkdir,comment=a b,noatime", nil, nil},
-		{"allow_other,default_permissions", map[string]string{"allow-other": "true"}, []string{"default_permissions"}},
-		{"allow-other", map[string]string{"allow-other": "true"}, nil},
-		{"metadata_ttl=9s,metadata-ttl=8s", map[string]string{"metadata-ttl": "8s"}, nil},
-		{`region=KR1,state_dir=/a\,b,,foreground`, map[string]string{"region": "KR1", "state-dir": "/a,b", "foreground": "true"}, nil},
-		{"anonymous=false", map[string]string{"anonymous": "false"}, nil},
-		{"endpoint=http://h:1?x=y", map[string]string{"endpoint": "http://h:1?x=y"}, nil},
-	} {
-		ours, kernel, err := parseMountOptions([]string{c.o})
-		if c.ours == nil {
-			c.ours = map[string]string{}
-		}
-		if err != nil || !reflect.DeepEqual(ours, c.ours) || !slices.Equal(kernel, c.kernel) {
-			t.Errorf("%s: %v %v %v", c.o, ours, kernel, err)
-		}
-	}
-	for o, want := range map[string]string{
-		"regoin=KR1":  "did you mean region?",
-		"nosuchthing": "nosuchthing: unknown mount option",
-		"region":      "region needs a value",
-		"ro=yes":      "ro: unknown",
-		"nosuid=1":    "nosuid: unknown",
-		"o=x":         "o: unknown",
-		"a\x00b":      "NUL",
-	} {
-		if _, _, err := parseMountOptions([]string{o}); err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: %v, want %q", o, err, want)
-		}
-	}
-}
-
-func TestSplitOptions(t *testing.T) {
-	for in, want := range map[string][]string{
-		"":          {""},
-		"a":         {"a"},
-		"a,b":       {"a", "b"},
-		`a\,b,c`:    {"a,b", "c"},
-		`a\\,b`:     {`a\`, "b"},
-		`a\b`:       {`a\b`},
-		`a\`:        {`a\`},
-		`\,`:        {","},
-		"a,,b,":     {"a", "", "b", ""},
-		`x=\\\,y,z`: {`x=\,y`, "z"},
-	} {
-		got, err := splitOptions(in)
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q: %q %v, want %q", in, got, err, want)
-		}
-	}
-}
-
 func TestSwitchesCanBeTurnedOff(t *testing.T) {
 	s, err := resolved(map[string]string{"read-only": "false"}, "ro", nil)
 	if err != nil || s.ReadOnly {
@@ -187,7 +125,7 @@ func TestStoreOptionsAreAPartOfTheTable(t *testing.T) {
 	for _, o := range storeOptions() {
 		names = append(names, o.name)
 	}
-	want := "[region endpoint provider profile credentials-file ca-file virtual-hosted anonymous timeout max-requests write-rate]"
+	want := "[region endpoint provider profile credentials-file ca-file virtual-hosted anonymous timeout max-requests write-rate config]"
 	if got := fmt.Sprint(names); got != want {
 		t.Errorf("%s", got)
 	}

@@ -112,6 +112,7 @@ const (
 	hintNetwork = "check the network between this host and the store: routes, firewall, the proxy in HTTPS_PROXY"
 	hintNoCreds = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give --credentials-file or --profile (~/.aws/credentials); " +
 		"roles of containers and instances are asked as well; --anonymous for public buckets"
+	hintClock      = "set the clock (timedatectl set-ntp true, or chronyd): requests are signed with the time"
 	hintBucketName = "3 to 63 small letters, digits, hyphens and dots, with a letter or digit at both ends"
 )
 
@@ -163,13 +164,12 @@ func (s subject) wrongRegion(e *s3client.Error) *failure {
 }
 
 func (s subject) skewedClock(e *s3client.Error) *failure {
-	hint := "set the clock (timedatectl set-ntp true, or chronyd): requests are signed with the time"
 	if s.serverClock != nil {
 		if t, ok := s.serverClock(); ok {
-			return s.fail(exitDenied, fmt.Sprintf("this host's clock is %s%s", clockOff(s.now().Sub(t)), details(e)), hint)
+			return s.fail(exitDenied, fmt.Sprintf("this host's clock is %s%s", clockOff(s.now().Sub(t)), details(e)), hintClock)
 		}
 	}
-	return s.fail(exitDenied, "this host's clock and the store's differ too much"+details(e), hint)
+	return s.fail(exitDenied, "this host's clock and the store's differ too much"+details(e), hintClock)
 }
 
 // clockOff says by how much a clock is off: positive is fast.

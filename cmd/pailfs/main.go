@@ -24,7 +24,11 @@ type stdio struct {
 
 // run is the whole program but for os.Exit: it carries args out and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	app := newApp(stdio{args, stdin, stdout, stderr})
+	std := stdio{args, stdin, stdout, stderr}
+	if h := mountHelperCalled(args); h != nil {
+		return h.run(ctx, std)
+	}
+	app := newApp(std)
 	err := app.RunContext(ctx, reorder(app, args))
 	if err == nil {
 		return exitOK
@@ -52,7 +56,8 @@ func newApp(std stdio) *cli.App {
 		Action:                    noCommand,
 		Commands: []*cli.Command{
 			mountCommand(std), umountCommand(std), statusCommand(std), flushCommand(std), refreshCommand(std), warmCommand(std),
-			bucketCommand(std), uploadsCommand(std), versionCommand(std), completionCommand(std), docsCommand(std),
+			bucketCommand(std), uploadsCommand(std), doctorCommand(std), configCommand(std), fstabCommand(std),
+			versionCommand(std), completionCommand(std), docsCommand(std),
 		},
 	}
 	leafDefaults(app.Commands)

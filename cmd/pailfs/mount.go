@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -16,6 +17,7 @@ import (
 // mountPlan is a mount command, parsed and checked: all that is needed to carry it out.
 type mountPlan struct {
 	*settings
+	given          string // what is mounted, as it was written
 	bucket, prefix string // "" bucket: the whole account; prefix "" or "a/b/"
 	mountpoint     string // absolute, symbolic links resolved
 	store          s3client.Config
@@ -29,49 +31,71 @@ func mountCommand(std stdio) *cli.Command {
 		Flags:              mountFlags(),
 		CustomHelpTemplate: mountHelp(),
 		Action: func(c *cli.Context) error {
-			pipe, isChild := readyPipe()
-			plan, err := planMount(c)
-			switch {
-			case isChild:
-				return serveInBackground(c.Context, plan, err, pipe)
-			case err != nil:
-				return err
-			case plan.Foreground:
-				return serveInForeground(c.Context, plan, std.err)
+			r := requestOf(c, options)
+			if c.Bool("dry-run") {
+				return dryRun(r, std.out)
 			}
-			return startDaemon(c.Context, plan, std)
+			return r.carryOut(c.Context, std)
 		},
 	}
 }
 
-// planMount parses and checks everything that needs no network.
-func planMount(c *cli.Context) (*mountPlan, error) {
-	s, err := settingsOf(c, options)
+// carryOut mounts, in the foreground or in the background, or changes a mount that is there.
+func (r *mountRequest) carryOut(ctx context.Context, std stdio) error {
+	pipe, isChild := readyPipe()
+	err := r.configure()
+	if err == nil && r.words.remount && !isChild {
+		return r.remount()
+	}
+	var plan *mountPlan
+	if err == nil {
+		plan, err = r.plan()
+	}
+	switch {
+	case isChild:
+		return serveInBackground(ctx, plan, err, pipe)
+	case err != nil:
+		return err
+	case plan.Foreground:
+		return serveInForeground(ctx, plan, std.err)
+	}
+	return startDaemon(ctx, plan, std)
+}
+
+// plan checks everything that needs no network.
+func (r *mountRequest) plan() (*mountPlan, error) {
+	p, err := r.planned()
 	if err != nil {
 		return nil, err
 	}
-	p := &mountPlan{settings: s}
-	args := c.Args().Slice()
-	switch len(args) {
-	case 1:
-	case 2:
-		if p.bucket, p.prefix, err = parseTarget(args[0]); err != nil {
-			f := usagef("mount", "%v", err)
-			f.hint = "BUCKET or BUCKET/PREFIX; " + hintBucketName
-			return nil, f
+	return p, p.checkHost()
+}
+
+// planned is all that the words say; nothing of the host is looked at.
+func (r *mountRequest) planned() (*mountPlan, error) {
+	source, mountpoint, err := r.target()
+	if err != nil {
+		return nil, err
+	}
+	s, err := r.settings()
+	if err != nil {
+		return nil, err
+	}
+	p := &mountPlan{settings: s, given: source}
+	if p.bucket, p.prefix, err = parseTarget(source); err != nil {
+		f := usagef(r.command, "%v", err)
+		f.hint = "BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX, s3:// is the whole account; " + hintBucketName
+		if filepath.IsAbs(source) {
+			f.hint = "mount(8) makes a path of a source that is also the name of a file in the working directory: write s3://" + filepath.Base(source)
 		}
-	default:
-		f := usagef("mount", "one or two arguments are needed, not %d", len(args))
-		f.hint = "pailfs mount [BUCKET[/PREFIX]] MOUNTPOINT"
 		return nil, f
 	}
-	if p.mountpoint, err = realPath(args[len(args)-1]); err != nil {
-		p.mountpoint, err = filepath.Abs(args[len(args)-1])
-		if err != nil {
+	if p.mountpoint, err = realPath(mountpoint); err != nil {
+		if p.mountpoint, err = filepath.Abs(mountpoint); err != nil {
 			return nil, err
 		}
 	}
-	client, cfg, about, err := openStore("mount", "mount "+p.what(), p.bucket, s)
+	client, cfg, about, err := openStore(r.command, "mount "+p.what(), p.bucket, s)
 	if err != nil {
 		return nil, err
 	}
@@ -79,16 +103,15 @@ func planMount(c *cli.Context) (*mountPlan, error) {
 	if err := client.Close(); err != nil {
 		return nil, err
 	}
-	if err := p.planCache(); err != nil {
-		return nil, err
-	}
+	return p, p.planCache()
+}
+
+// checkHost looks at the mount point, and for what a user needs to mount.
+func (p *mountPlan) checkHost() error {
 	if err := pfs.CheckMountpoint(p.mountpoint); err != nil {
-		return nil, p.failure(err, "mount on "+p.mountpoint)
+		return p.failure(err, "mount on "+p.mountpoint)
 	}
-	if err := checkHost(os.Geteuid(), s.AllowOther, "/"); err != nil {
-		return nil, err
-	}
-	return p, nil
+	return checkHost(os.Geteuid(), p.AllowOther, "/")
 }
 
 // defaultCacheSize is that of a disk cache whose directory alone was given.
@@ -128,16 +151,23 @@ func (p *mountPlan) what() string {
 	return p.bucket + "/" + strings.TrimSuffix(p.prefix, "/")
 }
 
-// source is what df shows: where the store is and what of it, without a secret.
+// wholeAccount is the source of a mount of all buckets.
+const wholeAccount = "s3://"
+
+// source is what df, findmnt and mount show: what was written, so that `mount -a` finds the line of fstab in the mount table
+// and does not mount again. There is no secret in it.
 func (p *mountPlan) source() string {
-	return cleanSource(fmt.Sprintf("pailfs#%s:%s", storeName(p.store.Region, p.store.Endpoint), strings.TrimSuffix(p.bucket+"/"+p.prefix, "/")))
+	if p.bucket == "" {
+		return wholeAccount
+	}
+	return cleanSource(strings.TrimRight(p.given, "/"))
 }
 
-// cleanSource escapes what the mount table and fusermount's options cannot hold.
+// cleanSource escapes control characters; what the mount table cannot hold the kernel escapes.
 func cleanSource(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c <= ' ' || c == ',' || c == '\\' || c == '%' || c == 0x7f {
+		if c := s[i]; c < ' ' || c == 0x7f {
 			fmt.Fprintf(&b, "%%%02X", c)
 		} else {
 			b.WriteByte(c)
@@ -172,8 +202,12 @@ func (p *mountPlan) logFailure(err error, name string) *failure {
 	return about.fail(exitHost, err.Error(), "give another --log-file or --state-dir")
 }
 
-// parseTarget reads BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX. The prefix comes back with one slash at its end.
+// parseTarget reads BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX; s3:// alone is the whole account. The prefix comes
+// back with one slash at its end.
 func parseTarget(arg string) (bucket, prefix string, err error) {
+	if arg == wholeAccount {
+		return "", "", nil
+	}
 	bucket, prefix, _ = strings.Cut(strings.TrimPrefix(arg, "s3://"), "/")
 	switch {
 	case bucket == "":

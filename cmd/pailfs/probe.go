@@ -23,6 +23,7 @@ func storeConfig(command string, s *settings) (s3client.Config, error) {
 		Timeout:       s.Timeout, MaxRequests: s.MaxRequests, WriteRate: s.WriteRate,
 		UserAgent: "pailfs/" + buildInfo().Version,
 	}
+	s.Keys.fill(&cfg.Credentials)
 	_, known := s3client.RegionByName(s.Region)
 	if cfg.Endpoint != "" || known || s.Provider == "aws" && s.Region != "" {
 		return cfg, nil

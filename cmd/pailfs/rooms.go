@@ -57,7 +57,7 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 		}
 	}()
 	m.runtime, err = openRuntime(runDir(), runtimeState{PID: os.Getpid(), Mountpoint: p.mountpoint, Source: p.source(),
-		StateDir: p.StateDir, LogFile: p.LogFile, Started: time.Now()})
+		StateDir: p.StateDir, LogFile: p.LogFile, Started: time.Now(), Options: p.written()})
 	if err != nil {
 		return m, err
 	}

@@ -24,10 +24,12 @@ type runtimeState struct {
 	StateDir   string    `json:"state_dir"`
 	LogFile    string    `json:"log_file,omitempty"`
 	Started    time.Time `json:"started"`
-	Socket     string    `json:"socket,omitempty"` // file name of the control socket, beside this file
-	Ending     bool      `json:"ending,omitempty"` // all is stored or kept, and the socket is closed
-	Progress   *progress `json:"progress,omitempty"`
-	Result     *result   `json:"result,omitempty"`
+	// Options are the values the mount was begun with, as written. There is no secret among them.
+	Options  map[string]string `json:"options,omitempty"`
+	Socket   string            `json:"socket,omitempty"` // file name of the control socket, beside this file
+	Ending   bool              `json:"ending,omitempty"` // all is stored or kept, and the socket is closed
+	Progress *progress         `json:"progress,omitempty"`
+	Result   *result           `json:"result,omitempty"`
 }
 
 // progress is how much of what was left at the unmount is stored: bytes, and changes of names.

@@ -14,7 +14,7 @@ import (
 
 func openTestRuntime(t *testing.T, dir string) *runtimeFile {
 	t.Helper()
-	r, err := openRuntime(dir, runtimeState{PID: os.Getpid(), Mountpoint: "/mnt/x", Source: "pailfs#KR1:b", Started: time.Unix(1, 0)})
+	r, err := openRuntime(dir, runtimeState{PID: os.Getpid(), Mountpoint: "/mnt/x", Source: "b", Started: time.Unix(1, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ func fullReport() statusReport {
 		return &at
 	}
 	return statusReport{
-		Mountpoint: "/mnt/x", State: stateDraining, Source: "pailfs#KR1:b", PID: 42, Since: *ago(26 * time.Hour), Version: "1.0",
+		Mountpoint: "/mnt/x", State: stateDraining, Source: "b", PID: 42, Since: *ago(26 * time.Hour), Version: "1.0",
 		StateDir: "/s", LogFile: "/s/log/x.log", Drain: &progress{Done: 1 << 20, Total: 4 << 20},
 		Store: &storeReport{Endpoint: "https://kr1", Region: "KR1", Provider: "nhn", Away: true, Since: ago(90 * time.Second), Error: "refused\nagain"},
 		Unsaved: unsavedOf([]unsavedFile{{Path: "b/a\x1b[2J", Bytes: 3 << 20, Since: *ago(time.Minute), Error: "denied"},
@@ -53,7 +53,7 @@ func TestStatusText(t *testing.T) {
 	}
 	const want = `/mnt/x
   state       draining: unmounted, storing what is left, 1 MiB of 4 MiB
-  source      pailfs#KR1:b
+  source      b
   process     pid 42, since 2026-04-30 10:00:00 (1d2h), pailfs 1.0
   store       https://kr1, region KR1, nhn; away for 1m30s: refused again
   unsaved     2 files, 3 MiB, oldest 1h, 1 could not be stored

@@ -274,7 +274,7 @@ func (f *File) keepBoth(ctx context.Context, s *sending) error {
 		return err
 	}
 	snap := f.snapshot(s)
-	now := f.files.o.Now()
+	now := f.files.conflictTime()
 	to := conflictID(snap.id, f.files.o.Host, now)
 	done, err := f.files.o.Guard(ctx, to)
 	if err != nil {
@@ -297,6 +297,18 @@ func (f *File) keepBoth(ctx context.Context, s *sending) error {
 	f.files.o.Log.Warn("conflict: both versions are kept", "object", snap.id.String(), "local", to.String())
 	f.files.o.Stored(to, obj)
 	return nil // commitTurn answers f.mu.conflict
+}
+
+// conflictTime is the time in a conflict's name: of two conflicts of one name at one moment none replaces the other.
+func (s *Files) conflictTime() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.o.Now().Truncate(time.Millisecond)
+	if !now.After(s.mu.conflictAt) {
+		now = s.mu.conflictAt.Add(time.Millisecond)
+	}
+	s.mu.conflictAt = now
+	return now
 }
 
 // conflictID names the local version: NAME.conflict-HOST-TIME beside it, NAME cut so that all is a file name.

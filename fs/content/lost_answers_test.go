@@ -135,3 +135,72 @@ func TestStamp(t *testing.T) {
 		t.Errorf("%q %q %q", one, stamp(7, h("mode", "2")), stamp(7, nil))
 	}
 }
+
+// What an earlier run was to replace may have got the attributes that it was to have before: it is the same version still.
+func TestANewFileReplacesWhatGotNewAttributes(t *testing.T) {
+	for _, made := range []bool{true, false} {
+		dir := t.TempDir()
+		r := newRig(dir, inBackground)
+		was := r.put("k", pattern(1, 60*kib))
+		p := pattern(2, 10*kib)
+		f := r.create("k")
+		write(f, 0, p)
+		wantFlush(t, f)
+		f.Close(nil)
+		h := s3client.Headers{ContentType: "text/plain", Meta: map[string]string{"mode": "600"}}
+		next, _ := r.crash(t, dir, inBackground)
+		t.Cleanup(func() { _ = r.stop() })
+		other := h
+		if !made {
+			other.Meta = map[string]string{"mode": "644"}
+		}
+		next.mem.PutBytes("b", "k", pattern(1, 59*kib), other) // as a copy has it: with another ETag
+		must(next.files.Load(bg))
+		next.files.Rewrites(obj("k"), was.ETag, h)
+		next.files.Replaces(obj("k"), was.ETag)
+		if _, failed := next.files.Recover(bg); len(failed) > 0 {
+			t.Errorf("recovered: %v", failed)
+		}
+		if conflict := len(conflictKeys(next)) > 0; conflict == made {
+			t.Errorf("made %v: keys %v", made, next.mem.Keys("b"))
+		} else if made {
+			next.wantStored(t, "k", p)
+		}
+		check(next.stop())
+	}
+}
+
+// The version under a changed file has got new attributes, and nobody was told: it is the file's base still, and not what somebody
+// else has stored.
+func TestAChangeOverWhatGotNewAttributes(t *testing.T) {
+	for _, asked := range []bool{true, false} {
+		h := s3client.Headers{ContentType: "text/plain", Meta: map[string]string{"mode": "600"}}
+		var etag string
+		r := newRig(t.TempDir(), inBackground, func(o *Options) {
+			o.Rewriting = func(ID) (string, s3client.Headers, bool) { return etag, h, asked }
+		})
+		p := pattern(1, 60*kib)
+		f := r.create("k")
+		write(f, 0, p)
+		wantSync(t, f)
+		f.Close(nil)
+		etag = must1(r.mem.Object("b", "k")).ETag
+		f = r.open("k")
+		p = over(f, p, 100, []byte("edit"))
+		r.mem.PutBytes("b", "k", pattern(1, 60*kib), h) // the copy
+		if must1(r.mem.Object("b", "k")).ETag == etag {
+			t.Fatal("the copy has the ETag of its source: this test proves nothing")
+		}
+		wantFlush(t, f)
+		f.Close(nil)
+		err := r.files.SyncAll(bg, nil)
+		if asked {
+			check(err)
+			r.wantStored(t, "k", p)
+		}
+		if conflict := err != nil; conflict == asked {
+			t.Errorf("asked %v: %v, keys %v", asked, err, r.mem.Keys("b"))
+		}
+		_ = r.stop() // what is lost is still unsaved, where nobody was asked
+	}
+}

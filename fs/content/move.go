@@ -125,7 +125,7 @@ func (f *File) rename(to ID, over *Base) error {
 	f.mu.Lock()
 	st, base := f.keptLocked(), f.mu.base
 	f.mu.Unlock()
-	under, replaced, lineage := f.files.under(to) // the file that has the name until now
+	under, replaced, lineage, uncertain := f.files.under(to) // the file that has the name until now
 	if over == nil || under != nil && under.Seen.After(over.Seen) {
 		over = under // stored while it was waited for
 	}
@@ -145,7 +145,7 @@ func (f *File) rename(to ID, over *Base) error {
 	from := f.ID()
 	f.files.rekey(f, to)
 	f.mu.Lock()
-	f.mu.base, f.mu.sent = base, replaced
+	f.mu.base, f.mu.sent, f.mu.uncertain = base, replaced, uncertain
 	f.mu.changed = f.files.o.Now() // it rests again: a rename is often followed by a chmod
 	f.mu.Unlock()
 	f.files.o.Uploader.Forget(from.Bucket, from.Key)
@@ -239,10 +239,8 @@ func (f *File) leave(ctx context.Context, s *sending, to ID, obj s3client.Object
 	}
 	f.stays(to, obj)
 	if s.recorded {
-		f.mu.Lock()
-		s.record = before
-		f.mu.Unlock()
-		err = errors.Join(err, f.reenter(s.stage))
+		again := f.recordOf(s.stage, func(p *journal.Pending) { p.Leaves = before.Leaves })
+		err = errors.Join(err, f.amend(s.stage, again))
 	}
 	return false, err
 }

@@ -295,13 +295,13 @@ func (f *File) addSum(ctx context.Context, snap *snapshot) {
 }
 
 // under is what the file with an id, which is about to be replaced, has in the store, what it may have stored without
-// knowing it, and its name in the journal.
-func (s *Files) under(id ID) (base *Base, sent own, lineage string) {
+// knowing it, and its name in the journal; uncertain: it may have stored something indeed.
+func (s *Files) under(id ID) (base *Base, sent own, lineage string, uncertain bool) {
 	f, ok := s.Get(id)
 	if !ok {
-		return nil, own{}, ""
+		return nil, own{}, "", false
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.underLocked(), own{etags: slices.Clone(f.mu.sent.etags), any: f.mu.sent.any}, f.mu.lineage
+	return f.underLocked(), own{etags: slices.Clone(f.mu.sent.etags), any: f.mu.sent.any}, f.mu.lineage, f.mu.uncertain
 }

@@ -252,7 +252,7 @@ func (f *File) completedAnyway(ctx context.Context, snap *snapshot) (s3client.Ob
 // keepOther is keepBoth for a punched file: its upload can become an object under its own name alone. So the version that
 // somebody else stored there gets the other name, by a copy, and is replaced in the next round.
 func (f *File) keepOther(ctx context.Context, remote s3client.Object) error {
-	id, now := f.ID(), f.files.o.Now()
+	id, now := f.ID(), f.files.conflictTime()
 	to := conflictID(id, f.files.o.Host, now)
 	remote.Bucket, remote.Key = id.Bucket, id.Key
 	done, err := f.files.o.Guard(ctx, to)

@@ -30,6 +30,8 @@ type Files struct {
 		byID      map[ID]*File
 		all       map[*File]struct{} // byID's, and those that lost their id
 		conflicts []Conflict
+
+		conflictAt time.Time // of the latest one's name
 	}
 }
 

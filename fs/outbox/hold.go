@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -103,11 +104,17 @@ func (b *Outbox) leave(k id, h *hold) {
 // overtaken drops what a hold's key had when it was granted.
 func (b *Outbox) overtaken(k id, h *hold) {
 	b.turn(k)
-	for _, seq := range b.heldSeqs(k, h) {
-		if err := b.o.Journal.DropNote(seq); err != nil {
-			// If nothing else is stored under the key first, the next mount does what the commit has overtaken.
-			b.o.Log.Error("the note of an overtaken change stays in the journal", "name", k.bucket+"/"+k.key, "err", err)
-		}
+	seqs, blind := b.heldSeqs(k, h)
+	var errs []error
+	for _, seq := range seqs {
+		errs = append(errs, b.o.Journal.DropNote(seq))
+	}
+	if blind { // the next run must not do it to what has been stored
+		errs = append(errs, b.o.Journal.Sync())
+	}
+	if err := errors.Join(errs...); err != nil {
+		// If nothing else is stored under the key first, the next mount does what the commit has overtaken.
+		b.o.Log.Error("the note of an overtaken change stays in the journal", "name", k.bucket+"/"+k.key, "err", err)
 	}
 	for _, op := range b.dropHeld(k, h) {
 		b.unpin(op)
@@ -160,16 +167,18 @@ func (b *Outbox) unpin(op Op) {
 	}
 }
 
-func (b *Outbox) heldSeqs(k id, h *hold) (seqs []uint64) {
+// heldSeqs are the notes that a hold's end drops; blind: one of them is a deletion of whatever there is.
+func (b *Outbox) heldSeqs(k id, h *hold) (seqs []uint64, blind bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if h.last == nil {
-		return nil
+		return nil, false
 	}
 	for e := b.headLocked(k); ; e = e.next {
 		seqs = append(seqs, e.seq)
+		blind = blind || e.kind == isDelete && e.etag == ""
 		if e == h.last {
-			return seqs
+			return seqs, blind
 		}
 	}
 }

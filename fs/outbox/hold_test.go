@@ -121,6 +121,24 @@ func TestADroppedDeleteIsNotCarriedOut(t *testing.T) {
 	})
 }
 
+// A deletion of whatever there is would be the end of what has been stored, if its note came back after a power failure.
+func TestADroppedDeleteOfAnyVersionIsDroppedForGood(t *testing.T) {
+	for etag, syncs := range map[string]int{"": 1, "old": 0} {
+		bubble(t, func(t *testing.T) {
+			r := newRig(t)
+			r.delete("k", etag)
+			done := r.hold("k")
+			before := r.notes.syncs()
+			done(true)
+			if n := r.notes.syncs() - before; n != syncs {
+				t.Errorf("version %q: %d syncs, want %d", etag, n, syncs)
+			}
+			r.nothingLeft()
+			r.close()
+		})
+	}
+}
+
 func TestAHoldThatStoredNothingDropsNothing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
@@ -326,5 +344,34 @@ func TestCloseEndsADrain(t *testing.T) {
 		}
 		release()
 		r.ok(<-closed)
+	})
+}
+
+// Headers that the store may have taken without an answer are told to whoever stores the file, and are not made others: they
+// alone tell the version that they made.
+func TestHeadersWithoutAnAnswer(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		o := r.stored("k", "x")
+		first := r.headers(o, "1")
+		if op, ok := r.box.Rewriting("b", "k"); ok {
+			t.Errorf("before it began: %+v", op)
+		}
+		r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
+		time.Sleep(time.Second)
+		op, ok := r.box.Rewriting("b", "k")
+		if !ok || op.Seq != first || op.ETag != o.ETag || op.Headers.Meta["mode"] != "1" {
+			t.Errorf("%+v, %v", op, ok)
+		}
+		if second := r.headers(o, "2"); second == first {
+			t.Error("they became others")
+		}
+		r.drain("k")
+		r.want("k", "x:2")
+		if op, ok := r.box.Rewriting("b", "k"); ok {
+			t.Errorf("when it is over: %+v", op)
+		}
+		r.nothingLeft()
+		r.close()
 	})
 }

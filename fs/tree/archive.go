@@ -43,7 +43,7 @@ func (t *Tree) loadArchive() {
 		}
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		t.mu.versions.Add(at, newRemembered(at, k.ver, k.class, &k.headers))
+		t.mu.versions.Add(at, t.newRememberedLocked(at, k.ver, k.class, &k.headers))
 	})
 	if err != nil {
 		t.o.Log.Info("attributes of an earlier mount cannot be read", "err", err)

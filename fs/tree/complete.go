@@ -244,6 +244,9 @@ func (t *Tree) markLocked(path string, marker *s3client.Object) {
 	if marker != nil {
 		v := versionOf(marker)
 		d.marker = &v
+		if bytesLost(marker) {
+			t.hideLocked(marker.Bucket, marker.Key, "content")
+		}
 	} else if c := t.mu.overlay.get(path, t.o.Now()); c != nil && c.kind == put && c.it.IsDir() && c.ver.etag != "" {
 		v := c.ver
 		d.marker = &v

@@ -6,7 +6,7 @@
 // instead of the store, and what became of them arrives at Settled.
 //
 // What is where: key.go (name and key), bucketname.go (rules of buckets' names), attributes.go (headers and attributes),
-// packed.go (how names are kept) and laterBound are pure; overlay.go holds the changes made here against listings that
+// packed.go (how names are kept), unseen.go (what is not shown, and why) and laterBound are pure; overlay.go holds the changes made here against listings that
 // lag; known.go and following.go answer without a request; lookup.go, verify.go, complete.go, page.go, list.go and
 // bucket.go ask; walk.go and walkread.go list many directories at once; learn.go takes what GETs said; change.go,
 // setattr.go, headers.go, rename.go, renamedir.go, renamerecord.go, renameagain.go (what a dead process began),
@@ -31,7 +31,8 @@
 // what Later gives up is forgotten, and the next look asks the store. A path may wait for two keys, "path" and "path/"; it
 // is pinned until both are settled. Content that is changed on top of what waits lies above it: given up before it is
 // stored (Discard, Unlink), it uncovers what waits. Renames of stored objects, and buckets, have Later carry out what waits
-// under both names first.
+// under both names first. What an earlier run has left of versions is believed as long as the store has no other one: that run
+// may have stored it itself.
 //
 // While the store does not answer, a Lookup or List is answered by what was known before the TTL went by (away.go), but
 // never who is about to change something, and never with "no such file" where nothing was known.

@@ -25,6 +25,8 @@ var (
 	ErrNotPermitted = errors.New("not permitted")
 	// ErrName is an ErrInvalid: the name cannot be a key or a bucket.
 	ErrName = fmt.Errorf("%w: the name cannot be stored", ErrInvalid)
+	// ErrCopied says that a rename has made its copy, and that nobody knows whether the old name is still there.
+	ErrCopied = errors.New("copied, and perhaps moved")
 	// ErrCross says that the store cannot do a rename in one step and that the caller shall copy (EXDEV).
 	ErrCross = errors.New("cannot be renamed in place")
 	// ErrStale comes with an ErrNotFound that is older than the TTL: the store does not answer.
@@ -162,6 +164,7 @@ type Stats struct {
 	Entries, Attributes, Changes, Pending int
 	// Unsettled of the changes are accepted by Later and not in the store.
 	Unsettled int
-	// HiddenNames are keys that cannot be file names; Shadowed are objects hidden by a directory of the same name.
+	// HiddenNames are keys that cannot be file names; Shadowed are objects hidden by a directory of the same name, its
+	// marker's bytes too.
 	HiddenNames, Shadowed int
 }

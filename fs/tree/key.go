@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"path"
 	"strings"
-	"unicode/utf8"
 )
 
 const (
@@ -89,13 +88,13 @@ func checkPath(p string) error {
 
 // checkName says whether a component of a key can be a file's name.
 func checkName(name string) error {
-	switch {
-	case len(name) > maxName:
+	switch noName(name) {
+	case "":
+		return nil
+	case WhyLong:
 		return ErrNameTooLong
-	case name == "", name == ".", name == "..", strings.ContainsAny(name, "/\x00"), !utf8.ValidString(name):
-		return ErrName
 	}
-	return nil
+	return ErrName
 }
 
 // split is a path's directory and last name. The root's are "" and "".

@@ -42,9 +42,9 @@ func (t *Tree) recordedLocked(path string) (e Entry, state State, since time.Tim
 	dir, name := split(path)
 	if c := t.mu.overlay.get(path, t.o.Now()); c != nil {
 		if e, found, _ := t.changedLocked(path, c, true); found {
-			return e, Found, c.checked, !c.pinned()
+			return e, Found, c.checked, !c.certain()
 		}
-		return Entry{}, Absent, c.checked, !c.pinned()
+		return Entry{}, Absent, c.checked, !c.certain()
 	}
 	if e, seen, ok := t.entries.Get(dir, name); ok {
 		e.Seen = seen

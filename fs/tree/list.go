@@ -47,23 +47,23 @@ type candidate struct {
 
 // lister streams one directory.
 type lister struct {
-	t           *Tree
-	path        string
-	bucket      string
-	prefix      string // of all keys in it
-	from        string // the key behind which it begins, "" for the directory's first
-	after       string // a name: those up to it are not wanted
-	part        bool   // the names up to after are not looked at
-	held        []candidate
-	ours        []string        // names the overlay has something to say of, sorted, not yet passed
-	ruledOut    map[string]bool // possible later directories that have been asked for
-	passed      string          // the last name that was merged; "" none
-	known       bool            // a listing from before can take over when the store does not answer
-	any         bool            // something was there
-	unsure      []string        // directories by what was put below them alone, which listings do not show any more
-	asked       time.Time       // when the latest page was asked for
-	listing     *cache.Listing[packed]
-	added, most int // to listing
+	t        *Tree
+	path     string
+	bucket   string
+	prefix   string // of all keys in it
+	from     string // the key behind which it begins, "" for the directory's first
+	after    string // a name: those up to it are not wanted
+	part     bool   // the names up to after are not looked at
+	held     []candidate
+	ours     []string        // names the overlay has something to say of, sorted, not yet passed
+	ruledOut map[string]bool // possible later directories that have been asked for
+	passed   string          // the last name that was merged; "" none
+	known    bool            // a listing from before can take over when the store does not answer
+	any      bool            // something was there
+	unsure   []string        // directories by what was put below them alone, which listings do not show any more
+	asked    time.Time       // when the latest page was asked for
+	listing  *cache.Listing[packed]
+	added    int // names
 }
 
 // List streams a directory's entries in the order of their names: what the store lists, corrected by the changes made
@@ -220,8 +220,8 @@ func (t *Tree) newLister(path, after string) *lister {
 
 func (t *Tree) listerLocked(path string, listing *cache.Listing[packed]) *lister {
 	bucket, key, _ := t.space.locate(path)
-	return &lister{t: t, path: path, bucket: bucket, prefix: dirKey(key), ours: t.mu.overlay.names(path),
-		listing: listing, most: max(t.o.MaxEntries/2, 1)}
+	listing.AtMost(t.o.MaxEntries / 2)
+	return &lister{t: t, path: path, bucket: bucket, prefix: dirKey(key), ours: t.mu.overlay.names(path), listing: listing}
 }
 
 // errLate says that the store has not answered in time, and that an older listing is to be used. The listing that goes on
@@ -321,12 +321,10 @@ func (l *lister) end() error {
 	if !l.any && !l.existsLocked() {
 		return ErrNotFound
 	}
-	if l.listing != nil {
-		l.listing.Done()
-		l.t.dirLocked(l.path).names = l.added
-		for _, name := range l.unsure { // whoever asks for one of these is told by a HEAD
-			l.t.entries.ForgetName(l.path, name)
-		}
+	l.listing.Done()
+	l.t.dirLocked(l.path).names = l.added
+	for _, name := range l.unsure { // whoever asks for one of these is told by a HEAD
+		l.t.entries.ForgetName(l.path, name)
 	}
 	return nil
 }
@@ -394,7 +392,7 @@ func sortCandidates(cs []candidate) {
 // hold keeps a name until its turn. Keys that cannot be paths are counted.
 func (l *lister) hold(c candidate, key string) {
 	l.any = true
-	if checkName(c.name) != nil || len(key) > maxKey {
+	if noPath(c.name, key) != "" {
 		l.t.mu.Lock()
 		defer l.t.mu.Unlock()
 		l.t.dirLocked(l.path).odd = true
@@ -468,14 +466,8 @@ func (l *lister) settled(bound string, all bool) []merged {
 		ours = sort.SearchStrings(l.ours, bound)
 	}
 	out := l.merge(l.held[:held], l.ours[:ours])
+	l.added += len(out)
 	for _, m := range out {
-		if l.listing == nil {
-			break
-		}
-		if l.added++; l.added > l.most { // more than the cache shall hold of one directory
-			l.listing = nil
-			break
-		}
 		_, name := split(m.Path)
 		l.seen(name, m.Entry, m.came)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"sort"
 	"strings"
 	"testing"
 	"time"
@@ -17,24 +18,29 @@ type endless struct {
 	n int
 }
 
+const endlessDir = "some/data/set"
+
+func endlessKey(i int) string { return fmt.Sprintf("%s/part-%08d.parquet", endlessDir, i) }
+
 func (s endless) List(_ context.Context, req s3client.ListRequest) (p s3client.ListPage, err error) {
-	if !strings.HasSuffix(req.Prefix, "set/") {
-		return p, nil
+	most := 1000
+	if req.Max > 0 {
+		most = min(most, req.Max)
 	}
-	i := 0
-	if req.After != "" {
-		fmt.Sscanf(strings.TrimPrefix(req.After, req.Prefix), "part-%08d", &i)
-		i++
-	}
-	for ; i < s.n; i++ {
-		if len(p.Objects) == 1000 {
-			p.Next = p.Objects[999].Key
+	i := sort.Search(s.n, func(i int) bool { k := endlessKey(i); return k > req.After && k >= req.Prefix })
+	for ; i < s.n && strings.HasPrefix(endlessKey(i), req.Prefix); i++ {
+		if len(p.Objects) == most {
+			p.Next = p.Objects[most-1].Key
 			return p, nil
 		}
-		p.Objects = append(p.Objects, s3client.Object{Key: fmt.Sprintf("%spart-%08d.parquet", req.Prefix, i),
-			ETag: fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15), Size: int64(i), Modified: time.Unix(int64(1.7e9+float64(i)), 0)})
+		p.Objects = append(p.Objects, endlessObject(i))
 	}
 	return p, nil
+}
+
+func endlessObject(i int) s3client.Object {
+	return s3client.Object{Key: endlessKey(i), ETag: fmt.Sprintf("%032x", uint64(i)*0x9e3779b97f4a7c15), Size: int64(i),
+		Modified: time.Unix(int64(1.7e9+float64(i)), 0)}
 }
 
 func heap() int64 {
@@ -52,7 +58,7 @@ func TestBytesAnEntry(t *testing.T) {
 		before := heap()
 		tr := New(Options{Bucket: bkt, TTL: time.Hour, MaxEntries: most, Store: endless{n: n}})
 		count := 0
-		for _, err := range tr.List(t.Context(), "some/data/set") {
+		for _, err := range tr.List(t.Context(), endlessDir) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -69,5 +75,43 @@ func TestBytesAnEntry(t *testing.T) {
 	}
 }
 
-// mostEntryBytes is for names of 22 bytes; 192 were measured.
-const mostEntryBytes = 230
+// mostEntryBytes is for names of 22 bytes; 137 were measured.
+const mostEntryBytes = 160
+
+// Head has what s3fs and rsync -a leave behind.
+func (s endless) Head(_ context.Context, bucket, key string) (s3client.Object, error) {
+	i := sort.Search(s.n, func(i int) bool { return endlessKey(i) >= key })
+	o := endlessObject(i)
+	o.Bucket = bucket
+	o.Headers = &s3client.Headers{ContentType: "application/octet-stream", Meta: map[string]string{"mode": "33188", "uid": "1000",
+		"gid": "1000", "mtime": fmt.Sprintf("%d.123456789", 1_600_000_000+i)}}
+	return o, nil
+}
+
+// What an entry costs with its attributes, and what is remembered of its version.
+func TestBytesAnEntryWithAttributes(t *testing.T) {
+	const n = 20_000
+	before := heap()
+	tr := New(Options{Bucket: bkt, TTL: time.Hour, MaxEntries: 3 * n, Store: endless{n: n}, Full: true})
+	defer tr.Close()
+	for _, err := range tr.List(t.Context(), endlessDir) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range n {
+		if e, err := tr.Lookup(t.Context(), endlessKey(i)); err != nil || e.UID != 1000 || e.Mtime.Nanosecond() != 123456789 {
+			t.Fatal(e, err)
+		}
+	}
+	grown := heap() - before
+	tr.mu.versions.Purge()
+	t.Logf("%d bytes an entry, %d of these its version's", grown/n, (grown-heap()+before)/n)
+	if grown > n*mostFullBytes {
+		t.Errorf("%d bytes an entry", grown/n)
+	}
+	runtime.KeepAlive(tr)
+}
+
+// mostFullBytes is for the same names.
+const mostFullBytes = 1000

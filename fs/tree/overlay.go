@@ -210,6 +210,9 @@ func (c *change) compare(s shown, asked, now time.Time) verdict {
 	if asked.Before(c.at) || !asked.After(c.proven) {
 		return verdict{keep: true, sure: true}
 	}
+	if c.kind == gone && !c.it.IsDir() && s.prefix && !c.chained {
+		return verdict{keep: false, sure: true} // no listing that lags shows a directory where there was a file
+	}
 	holds := c.chained && now.Sub(c.at) < settle
 	if !c.agreed.IsZero() && !asked.Before(c.agreed) && !holds {
 		return verdict{}

@@ -15,8 +15,8 @@ type names struct {
 	t *Tree
 }
 
-// packed is an Entry in a fifth of the room: of most there is nothing to say but what a listing says. The others are kept
-// whole.
+// packed is an Entry in a sixth of the room: of most there is nothing to say but what a listing says, of others their
+// attributes. What is left is kept whole.
 type packed struct {
 	sum      [16]byte // the ETag, if it is an MD5
 	size     int64
@@ -24,7 +24,14 @@ type packed struct {
 	parts    uint32 // of the ETag of an object made of parts; 0 is none
 	dir      bool
 	full     bool
+	attr     *packedAttributes // where they are not the defaults
 	whole    *Entry
+}
+
+// packedAttributes are those of a file that has its own. Times are as in packed.
+type packedAttributes struct {
+	mode, uid, gid, rdev uint32
+	mtime, ctime, atime  int64
 }
 
 // pack packs what is known of a path. Seen is not part of it: cache.Entries has that for each.
@@ -34,9 +41,7 @@ func (t *Tree) pack(path string, e Entry) packed {
 		*at = at.Round(0).UTC() // so that equal times are the same
 	}
 	p := packed{dir: e.IsDir(), full: e.Full, size: e.Size}
-	if !e.Modified.IsZero() {
-		p.modified = e.Modified.UnixNano()
-	}
+	p.modified = nanoseconds(e.Modified)
 	sum, parts, _ := strings.Cut(e.ETag, "-")
 	if len(sum) == 2*len(p.sum) {
 		_, _ = hex.Decode(p.sum[:], []byte(sum)) // what is no sum comes out as another ETag
@@ -44,10 +49,28 @@ func (t *Tree) pack(path string, e Entry) packed {
 	if n, err := strconv.ParseUint(parts, 10, 32); err == nil {
 		p.parts = uint32(n)
 	}
-	if t.unpack(path, p) != e {
-		return packed{whole: &e}
+	if t.unpack(path, p) == e {
+		return p
 	}
-	return p
+	p.attr = &packedAttributes{e.Mode, e.UID, e.GID, e.Rdev, nanoseconds(e.Mtime), nanoseconds(e.Ctime), nanoseconds(e.Atime)}
+	if t.unpack(path, p) == e {
+		return p
+	}
+	return packed{whole: &e}
+}
+
+func nanoseconds(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixNano()
+}
+
+func timeOf(nanoseconds int64) time.Time {
+	if nanoseconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, nanoseconds).UTC()
 }
 
 // unpack is the Entry that was packed, but for Seen.
@@ -59,18 +82,19 @@ func (t *Tree) unpack(path string, p packed) Entry {
 	if err != nil {
 		return Entry{} // nor can it have been packed
 	}
-	e := Entry{Path: path, Bucket: bucket, Key: key, UID: t.o.UID, GID: t.o.GID, Full: p.full}
-	if p.modified != 0 {
-		e.Modified = time.Unix(0, p.modified).UTC()
-	}
+	e := Entry{Path: path, Bucket: bucket, Key: key, UID: t.o.UID, GID: t.o.GID, Full: p.full, Modified: timeOf(p.modified)}
 	if p.dir {
 		e.Mode = typeDir | t.o.DirMode
 		born := t.born.Round(0).UTC()
 		e.Mtime, e.Ctime, e.Atime = born, born, born
-		return e
+	} else {
+		e.Mode, e.Size, e.ETag = typeRegular|t.o.FileMode, p.size, p.etag()
+		e.Mtime, e.Ctime, e.Atime = e.Modified, e.Modified, e.Modified
 	}
-	e.Mode, e.Size, e.ETag = typeRegular|t.o.FileMode, p.size, p.etag()
-	e.Mtime, e.Ctime, e.Atime = e.Modified, e.Modified, e.Modified
+	if a := p.attr; a != nil {
+		e.Mode, e.UID, e.GID, e.Rdev = a.mode, a.uid, a.gid, a.rdev
+		e.Mtime, e.Ctime, e.Atime = timeOf(a.mtime), timeOf(a.ctime), timeOf(a.atime)
+	}
 	return e
 }
 

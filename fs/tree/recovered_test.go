@@ -1,12 +1,14 @@
 package tree
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
 	"pailfs/s3client/s3mem"
 )
 
@@ -116,6 +118,28 @@ func TestRecoveredChangesOfReplacedVersions(t *testing.T) {
 	r.list("", "f g")
 	r.missing("h")
 	l.unsettled(0)
+}
+
+// Later carries out what an earlier run has left while the store is asked about it: the answer is the older one.
+func TestARecoveredChangeIsSettledWhileItIsAskedAbout(t *testing.T) {
+	o := Options{Bucket: bkt, Full: true}
+	r, l := newLaterRig(t, o)
+	r.object("f", "hello")
+	r.lookup("f")
+	r.ok(r.tree.Unlink(r.ctx, "f"))
+	r, l = l.recover(o)
+	r.fault.Add(s3fault.Rule{Call: "Head", Times: 1, Hook: func(ctx context.Context, c s3fault.Call) error {
+		h, err := r.mem.Head(ctx, bkt, "f")
+		r.ok(err)
+		r.clock.add(time.Second)
+		l.settle(at("f"))
+		r.object("f", "hello") // so that the answer is what it was when it was asked
+		if now, err := r.mem.Head(ctx, bkt, "f"); err != nil || now.ETag != h.ETag {
+			t.Error(now, err)
+		}
+		return nil
+	}})
+	r.missing("f")
 }
 
 func TestRecoveredOrder(t *testing.T) {

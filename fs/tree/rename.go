@@ -131,14 +131,20 @@ func (t *Tree) renameFile(ctx context.Context, src Entry, to string, moved Moved
 		return fmt.Errorf("copy: %w", err)
 	}
 	o.Bucket, o.Key, o.Size = bucket, key, size
-	t.copied(src, to, o)
 	dir, name := split(src.Path)
-	if err := t.keepDir(ctx, dir, name); err != nil {
-		return fmt.Errorf("keep its directory: %w", err)
+	if into, _ := split(to); into != dir {
+		err = t.keepDir(ctx, dir, name)
 	}
-	if err := t.o.Store.Delete(ctx, src.Bucket, src.Key); err != nil {
-		t.forget(src.Path)
-		return fmt.Errorf("copied, but the old name could not be deleted: %w", err)
+	if err == nil {
+		err = t.deleteSource(ctx, src)
+	}
+	if err != nil && !errors.Is(err, ErrCopied) {
+		t.forget(to) // what is unsaved there stays
+		return err
+	}
+	t.copied(src, to, o)
+	if err != nil {
+		return err
 	}
 	t.removedEntry(src)
 	moved(src.Bucket, src.Key, bucket, key, o)
@@ -146,6 +152,21 @@ func (t *Tree) renameFile(ctx context.Context, src Entry, to string, moved Moved
 		return fmt.Errorf("keep its directory: %w", err)
 	}
 	return nil
+}
+
+// deleteSource deletes what has been copied. ErrCopied: perhaps it has.
+func (t *Tree) deleteSource(ctx context.Context, src Entry) error {
+	err := t.o.Store.Delete(ctx, src.Bucket, src.Key)
+	if err == nil {
+		return nil
+	}
+	t.forget(src.Path)
+	err = fmt.Errorf("copied, but the old name could not be deleted: %w", err)
+	switch s3client.KindOf(err) {
+	case s3client.Denied, s3client.Throttled, s3client.Invalid, s3client.Unsupported, s3client.NotFound:
+		return err // it is still there
+	}
+	return fmt.Errorf("%w: %w", ErrCopied, err)
 }
 
 // copyHeaders are the headers that keep an object's visible attributes through a copy: nil, which keeps those it has,

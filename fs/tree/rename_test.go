@@ -201,6 +201,25 @@ func TestRenameFaults(t *testing.T) {
 	r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Temporary})
 	r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), s3client.Temporary)
 	r.list("", "a b")
+	// Its answer is lost: the copy is all that there is.
+	r = newRig(t, Options{Bucket: bkt})
+	r.object("a", "A")
+	r.fault.Add(s3fault.Rule{Call: "Delete", After: s3client.Temporary})
+	r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), ErrCopied)
+	r.list("", "b")
+	// It is refused: what was unsaved under the new name is still there, with attributes of its own.
+	r = newRig(t, Options{Bucket: bkt, Full: true})
+	r.object("a", "A", "mode", "33261")
+	r.object("b", "B", "mode", "33152")
+	r.lookup("b")
+	r.tree.Written("b", r.clock.Now())
+	r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Denied})
+	if err := r.tree.Rename(r.ctx, "a", "b", false, nil); !errors.Is(err, s3client.Denied) || errors.Is(err, ErrCopied) {
+		t.Error(err)
+	}
+	if e := r.lookup("b"); e.Mode != 0o100600 || r.tree.Stats().Changes != 1 {
+		t.Errorf("%+v, %+v", e, r.tree.Stats())
+	}
 	// Somebody writes the source while it is being renamed: the copy is refused.
 	r = newRig(t, Options{Bucket: bkt})
 	r.object("a", "A")

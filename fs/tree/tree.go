@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,6 +42,7 @@ type Tree struct {
 		turns    map[string]*turn                   // by path: changes on their way to Later
 		hidden   map[string]Hidden                  // by bucket/key
 		acls     map[string]string                  // by bucket: those set here
+		types    map[string]*s3client.Headers       // by content type: headers that say nothing else
 	}
 }
 
@@ -76,7 +78,8 @@ type directory struct {
 // Hidden is a key that cannot be reached by a path.
 type Hidden struct {
 	Bucket, Key string
-	// Why: "name" (the key cannot be a path) or "shadowed" (a directory has the same name).
+	// Why: "name" (the key cannot be a path), "shadowed" (a directory has the same name) or "content" (it is a directory's
+	// marker, whose bytes nobody can read).
 	Why string
 }
 
@@ -124,6 +127,7 @@ func New(o Options) *Tree {
 	t.mu.turns = make(map[string]*turn)
 	t.mu.hidden = make(map[string]Hidden)
 	t.mu.acls = make(map[string]string)
+	t.mu.types = make(map[string]*s3client.Headers)
 	t.loadArchive()
 	return t
 }
@@ -255,7 +259,7 @@ func (t *Tree) storeErr(what, path string, err error) error {
 // rememberLocked keeps the attributes of an object that was stored here for as long as the version stays. o.Headers may not
 // be nil.
 func (t *Tree) rememberLocked(bucket, key string, o *s3client.Object) *remembered {
-	r := newRemembered(key, versionOf(o), o.StorageClass, o.Headers)
+	r := t.newRememberedLocked(key, versionOf(o), o.StorageClass, o.Headers)
 	r.headers = o.Headers
 	t.mu.versions.Add(bucket+"/"+key, r)
 	t.keepLocked(bucket+"/"+key, r)
@@ -271,15 +275,31 @@ func (t *Tree) askedLocked(bucket, key string, o *s3client.Object) *remembered {
 	if !o.Modified.IsZero() && t.o.Now().Sub(o.Modified) >= youngFor {
 		return t.rememberLocked(bucket, key, o)
 	}
-	r := newRemembered(key, versionOf(o), o.StorageClass, o.Headers)
+	r := t.newRememberedLocked(key, versionOf(o), o.StorageClass, o.Headers)
 	t.mu.versions.Add(bucket+"/"+key, r)
 	return r
 }
 
-// newRemembered is what headers say of a version. Of key only counts whether it ends in a slash.
-func newRemembered(key string, v version, class string, h *s3client.Headers) *remembered {
-	foreign := foreignHeaders(*h)
-	return &remembered{ver: v, attr: readAttributes(key, h), foreign: &foreign, class: class}
+// newRememberedLocked is what headers say of a version. Of key only counts whether it ends in a slash.
+func (t *Tree) newRememberedLocked(key string, v version, class string, h *s3client.Headers) *remembered {
+	return &remembered{ver: v, attr: readAttributes(key, h), foreign: t.sharedLocked(foreignHeaders(*h)), class: class}
+}
+
+// mostTypes are the content types for which sharedLocked has headers.
+const mostTypes = 256
+
+// sharedLocked is one copy of headers that many objects have: a content type and nothing else.
+func (t *Tree) sharedLocked(h s3client.Headers) *s3client.Headers {
+	if len(h.Meta) > 0 || h.CacheControl+h.ContentDisposition+h.ContentEncoding+h.ContentLanguage+h.Expires != "" {
+		return &h
+	}
+	if one := t.mu.types[h.ContentType]; one != nil {
+		return one
+	}
+	if len(t.mu.types) < mostTypes {
+		t.mu.types[strings.Clone(h.ContentType)] = &h
+	}
+	return &h
 }
 
 // recallLocked is what is remembered of a version, nil when nothing is.
@@ -398,7 +418,7 @@ func (t *Tree) mergeLocked(path string, s shown, asked time.Time) (e Entry, foun
 		switch {
 		case c.local():
 			return c.it, true, true
-		case c.waiting():
+		case c.waiting() && !c.contestable():
 			return t.changedLocked(path, c, true)
 		}
 		v := c.judge(s, asked, now)
@@ -413,7 +433,7 @@ func (t *Tree) mergeLocked(path string, s shown, asked time.Time) (e Entry, foun
 	}
 	switch {
 	case s.prefix || t.mu.overlay.living(path):
-		if s.obj != nil && s.obj.Size > 0 {
+		if s.obj != nil && bytesLost(s.obj) {
 			t.hideLocked(s.obj.Bucket, s.obj.Key, "shadowed")
 		}
 		return t.dirEntryLocked(path), true, sure

@@ -15,6 +15,9 @@ func (t *Tree) resolve(ctx context.Context, path string, c *change, s *shown, ow
 	if !own {
 		seen = shown{}
 	}
+	t.mu.Lock()
+	at := c.at
+	t.mu.Unlock()
 	holds, obj, err := t.verify(ctx, path, c, seen)
 	if err != nil {
 		return err
@@ -24,7 +27,7 @@ func (t *Tree) resolve(ctx context.Context, path string, c *change, s *shown, ow
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.mu.overlay.byPath[path] != c {
+	if t.mu.overlay.byPath[path] != c || !c.at.Equal(at) { // or it was settled meanwhile: the answer is older
 		return nil
 	}
 	if !holds {
@@ -73,9 +76,9 @@ func (t *Tree) verify(ctx context.Context, path string, c *change, s shown) (hol
 		holds, _, err = t.verifyObject(ctx, bucket, dirKey(key), c)
 		return holds, nil, err
 	}
-	if c.kind == gone && s.prefix && s.obj == nil {
-		live, _, err := t.firstLive(ctx, bucket, key, path)
-		return live == "", nil, err
+	if c.kind == gone && s.prefix && s.obj == nil { // a file, where there is a directory now
+		live, marker, err := t.firstLive(ctx, bucket, key, path)
+		return live == "" && marker == nil, nil, err
 	}
 	return t.verifyObject(ctx, bucket, key, c)
 }

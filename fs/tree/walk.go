@@ -321,7 +321,7 @@ func (w *walk) next(prefix string) (at string, own *lister, ok bool) {
 // lastsLocked says whether a listing may still be shown: within the TTL, not forgotten, and while every change that was made
 // here since it was asked for can be seen in the overlay.
 func (w *walk) lastsLocked(l *lister) bool {
-	return w.t.o.Now().Sub(l.asked) < min(w.t.o.TTL, settle) && l.listing != nil && l.listing.Valid()
+	return w.t.o.Now().Sub(l.asked) < min(w.t.o.TTL, settle) && l.listing.Valid()
 }
 
 // leaveLocked takes a directory out of the walk: its own listing goes on behind the key that the walk came to.

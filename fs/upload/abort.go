@@ -117,13 +117,14 @@ func (u *Uploader) abortLeftover(ctx context.Context, l leftover) (n int, err er
 	default:
 		err := u.o.Store.AbortUpload(ctx, l.Bucket, l.Key, l.ID)
 		switch {
-		case err == nil && l.account().late:
-			u.lookAgain(l.target(), l.ID, l.accounts...)
-			return 1, nil
 		case err == nil:
 			n = 1
 		case s3client.KindOf(err) != s3client.NotFound:
 			return 0, fmt.Errorf("abort the upload of %s: %w", l.target(), err)
+		}
+		if l.account().late {
+			u.lookAgain(l.target(), l.ID, l.accounts...)
+			return n, nil
 		}
 	}
 	u.closeAccount(l.target(), l.ID, l.accounts...)

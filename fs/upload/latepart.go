@@ -13,8 +13,11 @@ import (
 // for what was already in the store's hands, and when nothing can come any more.
 var lateLooks = [...]time.Duration{2 * time.Second, lateWindow}
 
-// partMayCome notes that a part of an upload was given up.
-func (u *Uploader) partMayCome(to target, id string) {
+// partEnded notes it when the request for a part was given up: the store may carry it out nevertheless.
+func (u *Uploader) partEnded(to target, id string, doubt *s3client.Doubt, err error) {
+	if !doubt.Any() && (err == nil || refused(err)) {
+		return
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if a, ok := u.mu.mine[uploadID{to, id}]; ok {

@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync"
@@ -135,4 +136,25 @@ func TestALatePartOfACompletedUpload(t *testing.T) {
 			e.holds("k", b)
 		})
 	}
+}
+
+// A part that the store copies is no other.
+func TestALateCopyOfAPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		old := random(90*kib, 1)
+		base := e.mem.PutBytes("b", "k", old, headers("0"))
+		edited := bytes.Clone(old)
+		edited[30*kib]++
+		e.fault.Add(s3fault.Rule{Call: "CopyPart", Times: 1, Before: s3client.Canceled})
+		if _, err := e.u.Store(t.Context(), e.edit(base, edited, 90*kib, Range{Off: 30 * kib, Len: 1})); err == nil {
+			t.Fatal("stored")
+		}
+		time.Sleep(lateWindow)
+		synctest.Wait()
+		if n := e.mem.Calls()["AbortUpload"]; n != 3 || len(reg.left()) != 0 {
+			t.Errorf("%d aborts, registered %v", n, reg.left())
+		}
+	})
 }

@@ -138,9 +138,7 @@ func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, 
 		noted, doubt := s3client.WithDoubt(ctx)
 		part, err := u.o.Store.UploadPart(noted, s3client.PartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
 			Number: p.Number, Body: b, Size: p.Len})
-		if doubt.Any() || err != nil && !refused(err) {
-			u.partMayCome(to, id)
-		}
+		u.partEnded(to, id, doubt, err)
 		if err != nil {
 			return part, vanished(b.cause(err))
 		}
@@ -155,8 +153,10 @@ func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, 
 }
 
 func (u *Uploader) copyPart(ctx context.Context, to target, id string, p Piece, base *Base) (s3client.Part, error) {
-	part, err := u.o.Store.CopyPart(ctx, s3client.CopyPartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
+	noted, doubt := s3client.WithDoubt(ctx)
+	part, err := u.o.Store.CopyPart(noted, s3client.CopyPartRequest{Bucket: to.bucket, Key: to.key, UploadID: id,
 		Number: p.Number, SrcBucket: base.Bucket, SrcKey: base.Key, SrcETag: base.ETag, Offset: p.Off, Length: p.Len})
+	u.partEnded(to, id, doubt, err)
 	if err != nil {
 		return part, copyFailed(err)
 	}

@@ -28,7 +28,11 @@ func (up *upload) takeUp(ctx context.Context) (found *s3client.Object, err error
 			aside = append(aside, left[:i+1]...)
 			return nil, context.Cause(ctx)
 		case s3client.KindOf(err) == s3client.NotFound:
-			u.closeAccount(up.to, l.ID, l.accounts...)
+			if l.account().late {
+				u.lookAgain(up.to, l.ID, l.accounts...)
+			} else {
+				u.closeAccount(up.to, l.ID, l.accounts...)
+			}
 			if found == nil && l.Completing {
 				if found, err = up.completedEarlier(ctx); err != nil {
 					aside = append(aside, left[:i]...)

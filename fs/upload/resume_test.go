@@ -6,6 +6,8 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"pailfs/s3client"
 	"pailfs/s3client/s3fault"
@@ -52,20 +54,22 @@ func (e *env) resumes(reg *book, before Job, arrived int, j Job, content []byte,
 
 // Of a file of 64 MiB five of eight parts had arrived: the next run sends three.
 func TestResume(t *testing.T) {
-	profile := swiftProfile
-	profile.MaxMetaValue, profile.MaxMeta, profile.MaxDelete = 256, 4096, 100
-	reg := newBook(t)
-	mem := s3mem.New(s3mem.WithProfile(profile), s3mem.WithBuckets("b"))
-	e := newEnv(t, reg.setting, func(o *Options) {
-		o.Store, o.Limits = mem, Limits{}
+	synctest.Test(t, func(t *testing.T) {
+		profile := swiftProfile
+		profile.MaxMetaValue, profile.MaxMeta, profile.MaxDelete = 256, 4096, 100
+		reg := newBook(t)
+		mem := s3mem.New(s3mem.WithProfile(profile), s3mem.WithBuckets("b"))
+		e := newEnv(t, reg.setting, func(o *Options) {
+			o.Store, o.Limits = mem, Limits{}
+		})
+		e.mem = mem
+		b := make([]byte, 64*mib)
+		s3mem.ComputedAt("k", "v", 0, b)
+		e.resumes(reg, job(b), 5, job(b), b, "UploadPart 3, CompleteUpload 1, Head 1")
+		if out := mem.Counts().BytesOut; out != 64*mib {
+			t.Errorf("%d bytes sent by both runs", out)
+		}
 	})
-	e.mem = mem
-	b := make([]byte, 64*mib)
-	s3mem.ComputedAt("k", "v", 0, b)
-	e.resumes(reg, job(b), 5, job(b), b, "UploadPart 3, CompleteUpload 1, Head 1")
-	if out := mem.Counts().BytesOut; out != 64*mib {
-		t.Errorf("%d bytes sent by both runs", out)
-	}
 }
 
 func TestResumeParts(t *testing.T) {
@@ -93,23 +97,27 @@ func TestResumeParts(t *testing.T) {
 		{"other headers", b, 4, other, b, "CreateUpload 1, UploadPart 1, CopyPart 2, CompleteUpload 2, Head 2"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			reg := newBook(t)
-			e := newEnv(t, reg.setting)
-			e.resumes(reg, job(c.before), c.arrived, c.j, c.content, c.want)
+			synctest.Test(t, func(t *testing.T) {
+				reg := newBook(t)
+				e := newEnv(t, reg.setting)
+				e.resumes(reg, job(c.before), c.arrived, c.j, c.content, c.want)
+			})
 		})
 	}
 }
 
 // Copied pieces are copied again: their bytes are not here to be compared.
 func TestResumeAnEdit(t *testing.T) {
-	reg := newBook(t)
-	e := newEnv(t, reg.setting)
-	old := random(90*kib, 1)
-	base := e.mem.PutBytes("b", "k", old, headers("0"))
-	edited := bytes.Clone(old)
-	edited[30*kib]++
-	j := e.edit(base, edited, 90*kib, Range{Off: 30 * kib, Len: 1})
-	e.resumes(reg, j, 2, j, edited, "CopyPart 3, CompleteUpload 1, Head 1")
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		old := random(90*kib, 1)
+		base := e.mem.PutBytes("b", "k", old, headers("0"))
+		edited := bytes.Clone(old)
+		edited[30*kib]++
+		j := e.edit(base, edited, 90*kib, Range{Off: 30 * kib, Len: 1})
+		e.resumes(reg, j, 2, j, edited, "CopyPart 3, CompleteUpload 1, Head 1")
+	})
 }
 
 func TestResumeByID(t *testing.T) {
@@ -126,17 +134,21 @@ func TestResumeByID(t *testing.T) {
 }
 
 func TestResumeWhereTheStoreShowsNoParts(t *testing.T) {
-	for _, kind := range []s3client.Kind{s3client.Denied, s3client.Unsupported, s3client.Temporary, s3client.NotFound} {
-		reg := newBook(t)
-		e := newEnv(t, reg.setting)
-		b := random(60*kib, 1)
-		left := e.crashed(reg, job(b), 3)
-		e.fault.Add(s3fault.Rule{Call: "Parts", Before: kind})
-		u := e.newRun(left)
-		e.storeBy(u, job(b), b)
-		e.fault.Clear()
-		e.allEnded(u, reg)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		for _, kind := range []s3client.Kind{s3client.Denied, s3client.Unsupported, s3client.Temporary, s3client.NotFound} {
+			reg := newBook(t)
+			e := newEnv(t, reg.setting)
+			b := random(60*kib, 1)
+			left := e.crashed(reg, job(b), 3)
+			e.fault.Add(s3fault.Rule{Call: "Parts", Before: kind})
+			u := e.newRun(left)
+			e.storeBy(u, job(b), b)
+			e.fault.Clear()
+			time.Sleep(lateWindow)
+			synctest.Wait()
+			e.allEnded(u, reg)
+		}
+	})
 }
 
 // What has arrived before a passing failure is not sent again by the next Store of the same run.

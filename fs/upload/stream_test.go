@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"pailfs/s3client"
 	"pailfs/s3client/s3fault"
@@ -451,53 +452,55 @@ func TestWaitIsBackPressure(t *testing.T) {
 
 // Writers, a sealer and Stores run at once; at the end the object is the file.
 func TestStreamStress(t *testing.T) {
-	for seed := range uint64(8) {
-		reg := newBook(t)
-		e := newEnv(t, reg.setting)
-		e.fault.Add(s3fault.Rule{Call: "UploadPart", Probability: 0.1, Seed: seed, Before: s3client.Temporary})
-		e.fault.Add(s3fault.Rule{Call: "UploadPart", Probability: 0.1, Seed: seed + 100, After: s3client.Temporary})
-		e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Probability: 0.3, Seed: seed, Before: s3client.Throttled})
-		const size = 250 * kib
-		f := &file{b: random(size, seed)}
-		s := e.u.NewStream("b", "k", headers("1"), f)
-		var wg sync.WaitGroup
-		for w := range uint64(3) {
-			wg.Go(func() {
-				rnd := rand.New(rand.NewPCG(seed, w))
-				for range 60 {
-					off := rnd.IntN(size - 100)
-					if rnd.IntN(2) == 0 {
-						f.set(random(100, rnd.Uint64()), off)
-						s.Touched(int64(off), 100)
-					} else {
-						s.Sealed(int64(off), 64*kib)
-					}
-					if rnd.IntN(20) == 0 {
-						if err := s.Wait(wait(t), 100*kib); err != nil {
-							t.Error(err)
+	synctest.Test(t, func(t *testing.T) {
+		for seed := range uint64(8) {
+			reg := newBook(t)
+			e := newEnv(t, reg.setting)
+			e.fault.Add(s3fault.Rule{Call: "UploadPart", Probability: 0.1, Seed: seed, Before: s3client.Temporary})
+			e.fault.Add(s3fault.Rule{Call: "UploadPart", Probability: 0.1, Seed: seed + 100, After: s3client.Temporary})
+			e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Probability: 0.3, Seed: seed, Before: s3client.Throttled})
+			const size = 250 * kib
+			f := &file{b: random(size, seed)}
+			s := e.u.NewStream("b", "k", headers("1"), f)
+			var wg sync.WaitGroup
+			for w := range uint64(3) {
+				wg.Go(func() {
+					rnd := rand.New(rand.NewPCG(seed, w))
+					for range 60 {
+						off := rnd.IntN(size - 100)
+						if rnd.IntN(2) == 0 {
+							f.set(random(100, rnd.Uint64()), off)
+							s.Touched(int64(off), 100)
+						} else {
+							s.Sealed(int64(off), 64*kib)
+						}
+						if rnd.IntN(20) == 0 {
+							if err := s.Wait(wait(t), 100*kib); err != nil {
+								t.Error(err)
+							}
 						}
 					}
+				})
+			}
+			wg.Go(func() {
+				for range 3 { // fails, or stores some state in between and ends the stream: both are fine here
+					j := job(nil)
+					j.Source, j.Need.Size, j.Stream = f, size, s
+					_, _ = e.u.Store(context.Background(), j)
 				}
 			})
-		}
-		wg.Go(func() {
-			for range 3 { // fails, or stores some state in between and ends the stream: both are fine here
-				j := job(nil)
-				j.Source, j.Need.Size, j.Stream = f, size, s
-				_, _ = e.u.Store(context.Background(), j)
+			wg.Wait()
+			if err := s.Wait(wait(t), 0); err != nil {
+				t.Error(err)
 			}
-		})
-		wg.Wait()
-		if err := s.Wait(wait(t), 0); err != nil {
-			t.Error(err)
+			e.fault.Clear()
+			e.storeFile(f, s, size)
+			if n := s.InFlight(); n != 0 {
+				t.Errorf("seed %d: %d bytes in flight", seed, n)
+			}
+			e.noPending()
+			e.allEnded(e.u, reg)
+			e.noWarnings()
 		}
-		e.fault.Clear()
-		e.storeFile(f, s, size)
-		if n := s.InFlight(); n != 0 {
-			t.Errorf("seed %d: %d bytes in flight", seed, n)
-		}
-		e.noPending()
-		e.allEnded(e.u, reg)
-		e.noWarnings()
-	}
+	})
 }

@@ -119,7 +119,7 @@ func TestStatus(t *testing.T) {
 	d.expect(0, []string{d.mnt + "\n", "state       serving\n", "unsaved     none\n", "pid " + fmt.Sprint(d.pid()), d.store.Endpoint, "PUT 1,"}, "status")
 	d.expect(0, []string{"state       serving\n"}, "status", d.mnt+"/any/path")
 	r := d.report(0)
-	if r.State != "serving" || r.PID != d.pid() || !strings.HasSuffix(r.Source, ":"+d.bucket) || r.Store == nil || r.Store.Endpoint != d.store.Endpoint ||
+	if r.State != "serving" || r.PID != d.pid() || r.Source != d.bucket || r.Store == nil || r.Store.Endpoint != d.store.Endpoint ||
 		r.Unsaved == nil || r.Unsaved.Count != 0 || r.Memory == nil || r.Memory.RSS == 0 || r.Requests == nil || r.Requests.Put != 1 {
 		t.Errorf("%+v", r)
 	}

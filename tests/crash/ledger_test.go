@@ -32,7 +32,8 @@ func (s state) name() string {
 // ledger is what a world's writers were told. A path has one possible state once an operation has returned. While one
 // is going on, and when it fails or the mount is killed, there are several; looking settles which one it is.
 type ledger struct {
-	mu struct {
+	trace *trace
+	mu    struct {
 		sync.Mutex
 		paths map[string]*account
 		moves []move
@@ -42,6 +43,7 @@ type ledger struct {
 type account struct {
 	possible map[string]state
 	begun    map[string]bool // names of all bodies that anybody may ever see here
+	changes  int             // of possible, so far
 	torn     bool            // a write has failed some time
 }
 
@@ -51,8 +53,8 @@ type move struct {
 	what     state
 }
 
-func newLedger() *ledger {
-	l := &ledger{}
+func newLedger(tr *trace) *ledger {
+	l := &ledger{trace: tr}
 	l.mu.paths = map[string]*account{}
 	return l
 }
@@ -76,6 +78,8 @@ func (l *ledger) begin(path string, s state) {
 
 func (l *ledger) beginLocked(path string, s state) {
 	a := l.accountLocked(path)
+	a.changes++
+	l.trace.add(path, "begins to be %s", s.name())
 	a.possible[s.name()] = s
 	if a.torn = a.torn || s.torn; s.kind == 'f' {
 		a.begun[s.body.name()] = true
@@ -90,7 +94,14 @@ func (l *ledger) forgetMovesLocked(path string) {
 func (l *ledger) done(path string, s state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.accountLocked(path).possible = map[string]state{s.name(): s}
+	l.isLocked(path, s)
+}
+
+func (l *ledger) isLocked(path string, s state) {
+	a := l.accountLocked(path)
+	a.changes++
+	a.possible = map[string]state{s.name(): s}
+	l.trace.add(path, "is %s", s.name())
 }
 
 func (l *ledger) beginMove(from, to string, s state) {
@@ -98,6 +109,8 @@ func (l *ledger) beginMove(from, to string, s state) {
 	defer l.mu.Unlock()
 	l.forgetMovesLocked(from)
 	l.forgetMovesLocked(to)
+	l.trace.add(from, "is renamed to %s", to)
+	l.trace.add(to, "is replaced by %s", from)
 	l.beginLocked(from, state{})
 	l.beginLocked(to, s)
 	l.mu.moves = append(l.mu.moves, move{from, to, s})
@@ -107,8 +120,31 @@ func (l *ledger) doneMove(from, to string, s state) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.forgetMovesLocked(from)
-	l.mu.paths[from].possible = map[string]state{"nothing": {}}
-	l.mu.paths[to].possible = map[string]state{s.name(): s}
+	l.isLocked(from, state{})
+	l.isLocked(to, s)
+}
+
+// glimpse is what a path can be at one moment.
+type glimpse struct {
+	changes  int
+	possible []string
+	bodies   map[string]bool // the files among them, by name
+	absent   bool            // it may be nothing, or a directory
+}
+
+func (l *ledger) glimpse(path string) glimpse {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.accountLocked(path)
+	g := glimpse{changes: a.changes, possible: slices.Sorted(maps.Keys(a.possible)), bodies: map[string]bool{}}
+	for _, s := range a.possible {
+		if s.kind == 'f' {
+			g.bodies[s.body.name()] = true
+		} else {
+			g.absent = true
+		}
+	}
+	return g
 }
 
 // certain is a path's state where there is only one.
@@ -170,13 +206,20 @@ func (l *ledger) settleMoves() {
 }
 
 func TestLedger(t *testing.T) {
-	l := newLedger()
+	l := newLedger(&trace{})
 	one, two := state{'f', body{{1, 40}}, 0o644, false}, state{'f', body{{2, 40}}, 0o644, false}
 	l.begin("p", one)
 	if ok, _ := l.may("p", state{}); !ok {
 		t.Error("what is going on has not happened yet")
 	}
+	if g := l.glimpse("p"); !g.absent || !g.bodies[one.body.name()] || g.changes == 0 {
+		t.Errorf("between nothing and one: %+v", g)
+	}
+	before := l.glimpse("p").changes
 	l.done("p", one)
+	if g := l.glimpse("p"); g.absent || g.changes == before {
+		t.Errorf("acknowledged: %+v", g)
+	}
 	if ok, _ := l.may("p", state{}); ok {
 		t.Error("what is acknowledged may be lost")
 	}

@@ -7,18 +7,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
-
-	"pailfs/s3client"
 )
-
-// counts are what a run did.
-type counts struct {
-	operations, failed, bytes, checked atomic.Int64
-	observed, absent                   atomic.Int64
-	open                               atomic.Int64 // operations that a kill found going on
-}
 
 // writer works in a directory of its own until the mount is gone.
 type writer struct {
@@ -204,7 +194,7 @@ func (x *writer) isStored(p string, s state) {
 	x.counts.checked.Add(1)
 	got, _, err := x.w.get(p)
 	if err != nil || got.name() != s.body.name() {
-		x.t.Errorf("%s: %s is said to be stored as %s; the store has %s, %v", x.w.name, p, s.body.name(), got.name(), err)
+		x.w.wrong(x.t, &x.counts.lost, p, "said to be stored as %s; the store has %s, %v", s.body.name(), got.name(), err)
 	}
 }
 
@@ -322,33 +312,4 @@ func (x *writer) mkdir(p string) error {
 	}
 	x.acknowledged(p, s, 0)
 	return nil
-}
-
-// observe reads objects as another client does until it is told to stop: each is a state that a writer had finished.
-func (w *world) observe(t *testing.T, rnd *rand.Rand, counts *counts, stop <-chan struct{}) {
-	for {
-		select {
-		case <-stop:
-			return
-		default:
-		}
-		all := w.ledger.paths()
-		if len(all) == 0 {
-			continue
-		}
-		p := all[rnd.IntN(len(all))]
-		got, _, err := w.get(p)
-		switch {
-		case errors.Is(err, s3client.NotFound):
-			counts.absent.Add(1)
-		case errors.Is(err, s3client.Changed):
-		case errors.Is(err, errTorn) && w.ledger.mayBeTorn(p):
-		case err != nil:
-			t.Errorf("%s: another client reads %s: %v", w.name, p, err)
-		case !w.ledger.mayRead(p, got):
-			t.Errorf("%s: another client reads of %s what was never there: %s", w.name, p, got.name())
-		default:
-			counts.observed.Add(1)
-		}
-	}
 }

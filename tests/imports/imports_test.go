@@ -39,6 +39,7 @@ var foreign = []struct {
 	{"github.com/minio/minio-go/v7", []string{"pailfs/s3client"}, "the S3 protocol: signatures, credentials, requests"},
 	{"github.com/hashicorp/golang-lru/v2", []string{"pailfs/cache", "pailfs/fs", "pailfs/fs/ahead", "pailfs/fs/tree"}, "the order of eviction: blocks, what HEADs said of versions, directories read lately, numbers of renamed files"},
 	{"github.com/urfave/cli/v2", []string{"pailfs/cmd/pailfs"}, "commands, flags, help"},
+	{"go.yaml.in/yaml/v3", []string{"pailfs/cmd/pailfs"}, "configuration files, with the line of each value"},
 	{"github.com/moby/sys/mountinfo", []string{"pailfs/fs", "pailfs/cmd/pailfs"}, "the mount table, with its escapes"},
 	{"golang.org/x/sync", nil, "errgroup, semaphore, singleflight"},
 	{"golang.org/x/sys", nil, "system calls the standard library lacks: fallocate, umount flags"},

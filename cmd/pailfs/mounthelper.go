@@ -1,0 +1,308 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// mount(8) calls a helper, /sbin/mount.TYPE SOURCE DIR [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE], for a type that is none
+// of the kernel's. This program is that helper when it is called by the name mount.pailfs or mount.fuse.pailfs. Where only
+// mount.fuse3 is there, that calls `pailfs SOURCE DIR -o OPTIONS`.
+
+// The exit codes of mount(8), which its helpers share.
+const (
+	helperUsage       = 1 // incorrect invocation or permissions
+	helperSystem      = 2 // system error
+	helperInterrupted = 8
+	helperFailed      = 32 // mount failure
+)
+
+// helperCodes says each in a line, for the documents: what mount(8) says of 4 (a bug in mount), 16 (/etc/mtab) and 64 (some
+// mounts succeeded) does not happen here.
+var helperCodes = []struct {
+	code int
+	text string
+}{
+	{exitOK, "mounted, and the mount answers"},
+	{helperUsage, "wrong command line, option, environment variable or configuration; or not permitted"},
+	{helperSystem, "this host cannot: no FUSE, the state directory cannot be used"},
+	{helperInterrupted, "interrupted"},
+	{helperFailed, "not mounted: the store, the bucket or the mount point"},
+}
+
+// helperCode is mount(8)'s word for an exit code of ours. What a host refuses to a user is a matter of permissions mostly.
+func helperCode(code, uid int) int {
+	switch code {
+	case exitOK:
+		return exitOK
+	case exitUsage:
+		return helperUsage
+	case exitHost:
+		if uid != 0 {
+			return helperUsage
+		}
+		return helperSystem
+	case exitInterrupted:
+		return helperInterrupted
+	}
+	return helperFailed
+}
+
+// mountHelper is one call of the helper.
+type mountHelper struct {
+	name    string // as it was called: the beginning of its messages
+	words   []string
+	options []string // the values of -o, -r and -w among them
+	args    []string
+	sloppy  bool
+	fake    bool // -f: everything but the mount
+	verbose bool
+	netns   string // -N
+	show    string // "help" or "version"
+}
+
+// helperNames are the names of the helper; by any other, the program is pailfs itself.
+var helperNames = []string{"mount.pailfs", "mount.fuse.pailfs"}
+
+// mountHelperCalled says whether args are those of a helper; nil for an ordinary command line.
+func mountHelperCalled(args []string) *mountHelper {
+	if len(args) == 0 {
+		return nil
+	}
+	name := filepath.Base(args[0])
+	if slices.Contains(helperNames, name) {
+		return &mountHelper{name: name, words: args[1:]}
+	}
+	if len(args) == 5 && args[3] == "-o" && !strings.HasPrefix(args[1], "-") && filepath.IsAbs(args[2]) && !isCommand(args[1]) {
+		return &mountHelper{name: "pailfs", words: args[1:]} // mount.fuse3
+	}
+	return nil
+}
+
+// isCommand says whether a word is a command that takes -o itself, or none at all.
+func isCommand(word string) bool {
+	c := newApp(stdio{}).Command(word)
+	return c != nil
+}
+
+// run is the whole helper.
+func (h *mountHelper) run(ctx context.Context, std stdio) int {
+	err := h.read()
+	switch {
+	case err == nil && h.show == "help":
+		_, err = io.WriteString(std.out, helperHelp())
+	case err == nil && h.show == "version":
+		_, err = fmt.Fprintf(std.out, "%s (pailfs %s)\n", h.name, buildInfo().Version)
+	case err == nil:
+		err = h.mount(ctx, std)
+	}
+	if err == nil {
+		return exitOK
+	}
+	f := *failureOf(err)
+	f.command = "" // the program's name says it
+	f.printAs(h.name, std.err)
+	return helperCode(f.code, os.Geteuid())
+}
+
+// mount carries the call out.
+func (h *mountHelper) mount(ctx context.Context, std stdio) error {
+	if err := h.sameNamespace(); err != nil {
+		return err
+	}
+	if err := homeOf(os.Geteuid()); err != nil {
+		return err
+	}
+	r := &mountRequest{command: "mount", opts: options, o: h.options, sloppy: h.sloppy, args: h.args, getenv: os.Getenv,
+		flag: func(string) (string, bool) { return "", false }}
+	if h.fake {
+		return h.pretend(r, std)
+	}
+	if err := r.carryOut(ctx, std); err != nil {
+		return err
+	}
+	h.warn(r, std.err)
+	return h.tell(std, "mounted")
+}
+
+// pretend is -f: all that a mount would do but the mount.
+func (h *mountHelper) pretend(r *mountRequest, std stdio) error {
+	err := r.configure()
+	if err == nil && !r.words.remount {
+		_, err = r.plan()
+	}
+	if err != nil {
+		return err
+	}
+	h.warn(r, std.err)
+	return h.tell(std, "would be mounted")
+}
+
+// warn names what -s passed over.
+func (h *mountHelper) warn(r *mountRequest, to io.Writer) {
+	for _, name := range r.words.unknown {
+		fmt.Fprintf(to, "%s: unknown mount option passed over: %s\n", h.name, shown(name))
+	}
+}
+
+func (h *mountHelper) tell(std stdio, what string) error {
+	if !h.verbose {
+		return nil
+	}
+	_, err := fmt.Fprintf(std.out, "%s: %s %s on %s\n", h.name, shown(h.args[0]), what, shown(h.args[1]))
+	return err
+}
+
+// read parses the command line, in which options may stand anywhere.
+func (h *mountHelper) read() error {
+	for i := 0; i < len(h.words); i++ {
+		word := h.words[i]
+		switch {
+		case word == "--":
+			h.args = append(h.args, h.words[i+1:]...)
+			i = len(h.words)
+		case word == "--help", word == "--version":
+			h.show = word[2:]
+		case strings.HasPrefix(word, "--"):
+			return h.wrong("unknown option %s", word)
+		case len(word) > 1 && word[0] == '-':
+			used, err := h.letters(word[1:], h.words[i+1:])
+			if err != nil {
+				return err
+			}
+			i += used
+		default:
+			h.args = append(h.args, word)
+		}
+	}
+	if h.show == "" && len(h.args) != 2 {
+		return h.wrong("a source and a directory are needed")
+	}
+	return nil
+}
+
+// letters reads the letters behind one dash, and says how many of the next words were values of them.
+func (h *mountHelper) letters(letters string, next []string) (used int, err error) {
+	for i, c := range letters {
+		switch c {
+		case 's':
+			h.sloppy = true
+		case 'f':
+			h.fake = true
+		case 'v':
+			h.verbose = true
+		case 'n': // /etc/mtab is nobody's file any more
+		case 'r':
+			h.options = append(h.options, "ro")
+		case 'w':
+			h.options = append(h.options, "rw")
+		case 'h':
+			h.show = "help"
+		case 'V':
+			h.show = "version"
+		case 'o', 't', 'N':
+			value := letters[i+1:]
+			if value == "" {
+				if len(next) == 0 {
+					return 0, h.wrong("-%c needs a value", c)
+				}
+				value, used = next[0], 1
+			}
+			return used, h.value(c, value)
+		default:
+			return 0, h.wrong("unknown option -%c", c)
+		}
+	}
+	return 0, nil
+}
+
+func (h *mountHelper) value(letter rune, value string) error {
+	switch letter {
+	case 'o':
+		h.options = append(h.options, value)
+	case 'N':
+		h.netns = value
+	case 't':
+		if value != "pailfs" && value != "fuse.pailfs" && value != "fuse" {
+			return h.wrong("type %s is not this program's", shown(value))
+		}
+	}
+	return nil
+}
+
+func (h *mountHelper) wrong(format string, args ...any) *failure {
+	f := usagef("", format, args...)
+	f.hint = fmt.Sprintf("mount -t pailfs SOURCE DIR [-o OPTION,...]; `%s --help` says more", h.name)
+	return f
+}
+
+// sameNamespace refuses a mount in another namespace: mount(8) has gone there already when it calls, and a program of several
+// threads cannot.
+func (h *mountHelper) sameNamespace() error {
+	if h.netns == "" {
+		return nil
+	}
+	var own, asked unix.Stat_t
+	if err := errors.Join(unix.Stat("/proc/self/ns/mnt", &own), unix.Stat(h.netns, &asked)); err != nil {
+		return h.wrong("the mount namespace %s cannot be looked at: %v", shown(h.netns), err)
+	}
+	if own.Ino == asked.Ino && own.Dev == asked.Dev {
+		return nil
+	}
+	f := usagef("", "%s is another mount namespace", shown(h.netns))
+	f.hint = "nsenter --mount=" + h.netns + " mount -t pailfs ..."
+	return f
+}
+
+// homeOf gives the process a HOME where mount(8) or systemd calls it without one: the credentials and the configuration of a
+// user are found there.
+func homeOf(uid int) error {
+	if filepath.IsAbs(os.Getenv("HOME")) {
+		return nil
+	}
+	u, err := user.LookupId(fmt.Sprint(uid))
+	if err != nil || !filepath.IsAbs(u.HomeDir) {
+		return nil //nolint:nilerr // a user without a home is none that has files there
+	}
+	return os.Setenv("HOME", u.HomeDir)
+}
+
+// helperHelp is the help of the helper.
+func helperHelp() string {
+	var b strings.Builder
+	b.WriteString(`NAME:
+   mount.pailfs - mount a bucket of an S3-compatible object storage; called by mount(8)
+
+USAGE:
+   mount -t pailfs SOURCE DIR [-o OPTION,...]
+   mount.pailfs SOURCE DIR [-fnrsvw] [-o OPTION,...]
+
+   SOURCE is BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX; s3:// alone is the whole account. The options are those of
+   ` + "`pailfs mount`" + ` by their names with - or _, and the generic ones of mount(8). It returns when the mount answers.
+
+OPTIONS:
+`)
+	for _, l := range [][2]string{
+		{"-f", "check everything that needs no network, and mount nothing"},
+		{"-n", "nothing: there is no /etc/mtab to leave alone"},
+		{"-r, -w", "the same as -o ro, -o rw"},
+		{"-s", "pass over options that are not known, with a warning"},
+		{"-v", "say what was mounted"},
+	} {
+		helpText(&b, l[0], l[1])
+	}
+	b.WriteString("\nEXIT CODES:\n")
+	for _, c := range helperCodes {
+		fmt.Fprintf(&b, "   %3d  %s\n", c.code, c.text)
+	}
+	return b.String()
+}

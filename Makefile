@@ -10,6 +10,8 @@ LDFLAGS := -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.date=$(DA
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
+# mount(8) looks for its helpers nowhere else.
+HELPERDIR ?= /sbin
 GO ?= go
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -22,11 +24,14 @@ help: ## print this list
 build: ## build bin/pailfs
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/pailfs ./cmd/pailfs
 
-install: build ## install pailfs; PREFIX=/usr/local, DESTDIR=
+install: build ## install pailfs and mount.pailfs; PREFIX=/usr/local, DESTDIR=
 	install -D -m 0755 bin/pailfs $(DESTDIR)$(BINDIR)/pailfs
+	install -d $(DESTDIR)$(HELPERDIR)
+	ln -sf $(BINDIR)/pailfs $(DESTDIR)$(HELPERDIR)/mount.pailfs
+	ln -sf $(BINDIR)/pailfs $(DESTDIR)$(HELPERDIR)/mount.fuse.pailfs
 
 uninstall: ## remove what install has installed
-	rm -f $(DESTDIR)$(BINDIR)/pailfs
+	rm -f $(DESTDIR)$(BINDIR)/pailfs $(DESTDIR)$(HELPERDIR)/mount.pailfs $(DESTDIR)$(HELPERDIR)/mount.fuse.pailfs
 
 demo: ## try it: an S3 store with sample buckets, mounted at ./demo
 	@GO='$(GO)' contrib/demo.sh

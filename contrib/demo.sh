@@ -172,6 +172,10 @@ The same buckets for any other S3 tool:
 
 $(sed -n 's/^PAILFS_ENDPOINT=/  endpoint    /p; s/^PAILFS_REGION=/  region      /p; s/^AWS_ACCESS_KEY_ID=/  access key  /p; s/^AWS_SECRET_ACCESS_KEY=/  secret key  /p' "$tmp/store.env")
 
+What the mount says of itself:
+
+  PAILFS_RUN_DIR=$tmp/run $(realpath --relative-base="$PWD" "$root/bin/pailfs") status $shown
+
 The log: $tmp/mount.log
 Ctrl-C unmounts, stops the store and removes everything.
 TEXT

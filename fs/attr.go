@@ -269,6 +269,10 @@ func withoutSetID(mode uint32) uint32 {
 // to the store.
 func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
 	p, named, release, err := n.hold(ctx)
+	if err == nil && named && e.Mode&syscall.S_IFMT == syscall.S_IFREG && !n.isUnsaved(e) {
+		release()
+		p, named, release, err = n.ownName(ctx)
+	}
 	if err != nil {
 		return e, n.face.fail("set attributes", e.Path, err)
 	}
@@ -282,6 +286,13 @@ func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.En
 	e = applied(e, c)
 	n.know(e)
 	return e, 0
+}
+
+// isUnsaved says whether new attributes can travel with bytes that are still to be stored. Where they cannot, the object is
+// copied onto itself, and nothing else may be stored under the name between the copy and its answer.
+func (n *node) isUnsaved(e tree.Entry) bool {
+	file := n.fileOf(e)
+	return file != nil && file.Stat().Dirty
 }
 
 // changeHeld is change for a caller who holds the name.

@@ -12,6 +12,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"pailfs/fs/content"
+	"pailfs/s3client"
 	"pailfs/s3client/s3fault"
 )
 
@@ -246,5 +247,71 @@ func TestTheStoreCopies(t *testing.T) {
 		for _, f := range []open{src, dst, other, small} {
 			r.ok("close", r.close(f))
 		}
+	}
+}
+
+func TestAFileRenamedOverOneThatMayBeStoredLeavesNothingWhenItGoes(t *testing.T) {
+	r := newRig(t, true, never)
+	r.file("f", "old")
+	r.fault.Add(s3fault.Rule{Call: "Put", Key: "f", Times: 1, After: s3client.Temporary})
+	f, status := r.open("f", syscall.O_RDWR)
+	r.ok("open", status)
+	if status := r.raw.Fsync(nil, &fuse.FsyncIn{InHeader: header(f.node), Fh: f.fh}); status == fuse.OK {
+		t.Fatal("fsync: no error")
+	}
+	r.close(f)
+	r.file("tmp", "newer")
+	r.rename("tmp", "f")
+	r.unlink("f")
+	r.drain()
+	if got, there := r.stored("f"); there {
+		t.Errorf("%q is stored", got)
+	}
+}
+
+// Nothing is stored under a name between the copy that gives its object new attributes and that copy's answer: the answer
+// would say that the name is the older version.
+func TestACloseWaitsForTheAttributesOfItsName(t *testing.T) {
+	r := newRig(t, false, never)
+	r.file("f", "one one one")
+	copying, answer := make(chan struct{}), make(chan struct{})
+	r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, Hook: func(context.Context, s3fault.Call) error {
+		close(copying)
+		<-answer
+		return nil
+	}})
+	node := r.lookup("f").NodeId
+	changed := make(chan struct{})
+	go func() {
+		defer close(changed)
+		r.chmod(node, 0o600)
+	}()
+	<-copying
+	f, status := r.open("f", syscall.O_RDWR)
+	r.ok("open", status)
+	closed := make(chan fuse.Status, 1)
+	go func() {
+		r.write(f, 0, "two two two, longer")
+		closed <- r.close(f)
+	}()
+	select {
+	case status = <-closed:
+		close(answer)
+		<-changed
+		t.Fatalf("stored before the copy's answer: %v", status)
+	case <-time.After(50 * time.Millisecond): // as far as it gets
+	}
+	close(answer)
+	<-changed
+	r.ok("close", <-closed)
+	if e := r.lookup("f"); e.Size != 19 || e.Mode&0o777 != 0o600 {
+		t.Errorf("size %d, mode %o", e.Size, e.Mode)
+	}
+	f, status = r.open("f", syscall.O_RDWR)
+	r.ok("open again", status)
+	r.write(f, 19, "+")
+	r.ok("close again", r.close(f))
+	if got, _ := r.stored("f"); got != "two two two, longer+" {
+		t.Errorf("stored %q", got)
 	}
 }

@@ -27,7 +27,7 @@ var (
 	crashFor    = flag.Duration("crash.for", 10*time.Second, "how long TestCrashModel goes on")
 	crashShrink = flag.Duration("crash.shrink", 30*time.Second, "how long a history is made smaller")
 	crashMore   = flag.Int("crash.failures", 1, "so many failures before the end")
-	crashFaults = flag.String("crash.faults", "store", "the durability that meets a store that fails now and then: store, journal, both or none")
+	crashFaults = flag.String("crash.faults", "both", "the durability that meets a store that fails now and then: store, journal, both or none")
 	crashOnly   = flag.String("crash.only", "", "store or journal: that durability alone")
 )
 

@@ -119,12 +119,21 @@ func (n *node) childPath(name string) (string, bool) {
 
 // hold keeps the node's name as it is until release. A node without a name has nothing to keep: named is false.
 func (n *node) hold(ctx context.Context) (p string, named bool, release func(), err error) {
+	return n.keepName(func(p string) (func(), error) { return n.face.names.share(ctx, p) })
+}
+
+// ownName is hold for who changes the object under the name: nothing is stored under it until release.
+func (n *node) ownName(ctx context.Context) (p string, named bool, release func(), err error) {
+	return n.keepName(func(p string) (func(), error) { return n.face.names.own(ctx, p) })
+}
+
+func (n *node) keepName(keep func(p string) (release func(), err error)) (p string, named bool, release func(), err error) {
 	for {
 		p, ok := n.path()
 		if !ok || n.isGone() {
 			return "", false, func() {}, nil
 		}
-		release, err := n.face.names.share(ctx, p)
+		release, err := keep(p)
 		if err != nil {
 			return "", false, nil, err
 		}

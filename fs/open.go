@@ -162,6 +162,9 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, fh gofuse.Fil
 		return n.openGone(flags)
 	}
 	e, file, err := n.face.openFile(ctx, p, flags, n.face.lookupFor(flags), n.opens)
+	if errors.Is(err, tree.ErrNotFound) {
+		err = fmt.Errorf("%w: %w", errGone, err) // so that the kernel looks again: who wants to create it makes a new one
+	}
 	if err != nil {
 		return nil, nil, false, n.face.fail("open", p, err)
 	}

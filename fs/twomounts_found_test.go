@@ -51,6 +51,24 @@ func TestOpenOfAnotherSize(t *testing.T) {
 	}
 }
 
+// A file that another host has removed since the kernel looked is ESTALE to open: the kernel looks again, and who wants to create
+// it makes a new one. ENOENT would be the end of an open with O_CREAT.
+func TestOpenOfARemovedFile(t *testing.T) {
+	r := newRig(t, false, never)
+	r.mem.PutBytes("b", "f", []byte("x"), s3client.Headers{})
+	node := r.lookup("f").NodeId
+	r.mem.Remove("b", "f")
+	r.tree.Refresh("")
+	for _, flags := range []uint32{syscall.O_RDONLY, syscall.O_WRONLY | syscall.O_TRUNC} {
+		st := r.raw.Open(nil, &fuse.OpenIn{InHeader: header(node), Flags: flags}, &fuse.OpenOut{})
+		if syscall.Errno(st) != syscall.ESTALE {
+			t.Errorf("open with %x: %v", flags, st)
+		}
+	}
+	r.missing("f")
+	r.ok("close", r.close(r.create("f")))
+}
+
 // After a conflict the name is what the other one stored, at once and for good.
 func TestConflictLeavesTheName(t *testing.T) {
 	for _, how := range []string{"close", "background"} {
@@ -66,7 +84,7 @@ func conflict(t *testing.T, behind bool) {
 	f, st := r.open("f", syscall.O_RDWR)
 	r.ok("open", st)
 	r.write(f, 0, "written here")
-	r.mem.PutBytes("b", "f", []byte("theirs"), s3client.Headers{})
+	r.mem.PutBytes("b", "f", []byte("of theirs"), s3client.Headers{})
 	time.Sleep(2 * time.Minute) // what is stored is not what was seen lately
 	st = r.close(f)
 	if !behind && syscall.Errno(st) != syscall.ESTALE {
@@ -81,10 +99,10 @@ func conflict(t *testing.T, behind bool) {
 	if n := len(r.mem.Keys("b")); n != 2 {
 		t.Errorf("the bucket has %q", r.mem.Keys("b"))
 	}
-	if e, err := r.tree.Lookup(context.Background(), "f"); err != nil || e.Size != 6 {
+	if e, err := r.tree.Lookup(context.Background(), "f"); err != nil || e.Size != 9 {
 		t.Errorf("the name is %+v, %v", e, err)
 	}
-	if out := r.lookup("f"); out.Size != 6 {
+	if out := r.lookup("f"); out.Size != 9 {
 		t.Errorf("the kernel is told of %d bytes", out.Size)
 	}
 }

@@ -21,6 +21,8 @@ type host struct {
 	own map[string]*owned
 	// owes is what it was told in journal durability and has not been flushed since.
 	owes map[string]*owned
+	// blind are names to which it moved what others had just changed: it may have copied attributes that it had not seen.
+	blind map[string]bool
 }
 
 // owned is what a program was told of a name that it changed.
@@ -66,7 +68,7 @@ func (x *host) mayLocked(p string, begin, end time.Time) (all []state) {
 		return []state{{kind: syscall.S_IFDIR, loose: true}}
 	}
 	own := x.mine(p, begin)
-	if own != nil && own.any {
+	if own != nil && own.any || x.d.wasHiddenLocked(p, begin) {
 		return nil
 	}
 	for _, s := range x.d.truth.during(p, begin.Add(-x.d.span()), end) {
@@ -81,6 +83,17 @@ func (x *host) mayLocked(p string, begin, end time.Time) (all []state) {
 		all = append(all, state{kind: syscall.S_IFDIR, loose: true})
 	}
 	return all
+}
+
+// wasHiddenLocked says whether a name, or one above it, was both an object and a directory lately: by and by everybody sees the
+// directory.
+func (d *duo) wasHiddenLocked(p string, at time.Time) bool {
+	for h, last := range d.truth.hidden {
+		if within(p, h) && at.Before(last.Add(d.ownFor())) {
+			return true
+		}
+	}
+	return false
 }
 
 // belowLocked is what names below a directory may be.
@@ -201,6 +214,9 @@ func (x *host) excused(errno syscall.Errno, s step, begin, end time.Time) bool {
 	case syscall.ENOTEMPTY:
 		return s.Kind == "rmdir" && full(s.Path) || s.To != "" && full(s.To)
 	case syscall.EIO: // a copy that somebody else has overwritten before it was verified
+		if s.Kind == "append" || s.Kind == "edit" { // its base is gone, and the upload takes that for its own loss
+			return x.unsure(s.Path, begin, end)
+		}
 		return x.others(s.Path, begin, end) || s.To != "" && x.others(s.To, begin, end)
 	case syscall.ESTALE:
 		return x.unsure(s.Path, begin, end) || s.To != "" && x.unsure(s.To, begin, end)
@@ -450,6 +466,7 @@ func (x *host) rename(s step) {
 		case x.unsure(p, begin, end) || x.unsure(to, begin, end) || len(was) == 0:
 			x.fails(p, begin)
 			x.fails(to, begin)
+			x.blind[to] = true
 		case was[0].kind != none || p == s.Path:
 			x.moved(p, to, was, begin)
 		}
@@ -467,9 +484,7 @@ func (x *host) moved(p, to string, was []state, begin time.Time) {
 		was = []state{{kind: dir, loose: true}}
 	}
 	x.did(to, begin, []uint32{none, reg, lnk, dir}, func(state) state { return was[0] })
-	for _, s := range was[1:] {
-		x.own[to].states = append(x.own[to].states, s)
-	}
+	x.own[to].states = append(x.own[to].states, was[1:]...)
 	x.did(p, begin, []uint32{none, reg, lnk, dir}, func(state) state { return state{} })
 }
 
@@ -484,7 +499,7 @@ func (x *host) look(s step) {
 	kind := a.Mode & syscall.S_IFMT
 	if all := x.may(s.Path, begin, end); !anyOf(all, func(m state) bool {
 		return m.kind == kind && (kind == dir || len(m.body) == int(a.Size)) &&
-			(m.loose || m.perm == a.Mode&0o7777 && m.uid == a.Uid && m.gid == a.Gid)
+			(m.loose || kind == dir && a.Mode&0o7777 == 0o755 && a.Uid == 0 || m.perm == a.Mode&0o7777 && m.uid == a.Uid && m.gid == a.Gid)
 	}) {
 		x.d.w.find("mount %d: stat %s: %o, %d bytes, %d:%d; it may be %v", x.id, s.Path, a.Mode, a.Size, a.Uid, a.Gid, all)
 	}

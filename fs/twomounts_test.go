@@ -171,16 +171,18 @@ func newDuo(h shared, root string) *duo {
 	w := &world{h: history{Seed: h.Seed, Behind: h.Behind, TTL: h.TTL, Settle: h.Settle, MaxLag: h.MaxLag}, root: root, born: time.Now(),
 		mem: s3mem.New(s3mem.WithProfile(p), s3mem.WithBuckets("b"), s3mem.WithListingLag(h.Lag), s3mem.WithDeletionLag(h.DeletionLag))}
 	w.mu.nth, w.mu.paths, w.mu.objects = make(map[string]int), make(map[string]*account), make(map[string]string)
-	d := &duo{h: h, w: w, truth: truth{names: make(map[string][]since)}}
+	d := &duo{h: h, w: w, truth: truth{names: make(map[string][]since), hidden: make(map[string]time.Time)}}
 	w.watch = d.watch
 	return d
 }
 
 // mount makes a host.
 func (d *duo) mount() *host {
-	x := &host{d: d, id: len(d.hosts), own: make(map[string]*owned), owes: make(map[string]*owned)}
-	d.hosts = append(d.hosts, x)
+	x := &host{d: d, id: len(d.hosts), own: make(map[string]*owned), blind: make(map[string]bool), owes: make(map[string]*owned)}
 	x.l = d.w.live(filepath.Join(d.w.root, fmt.Sprint(x.id)))
+	d.w.mu.Lock()
+	d.hosts = append(d.hosts, x)
+	d.w.mu.Unlock()
 	defer close(x.l.opened)
 	if err := x.l.open(); err != nil {
 		d.w.find("mount %d: %v", x.id, err)
@@ -203,6 +205,13 @@ func (d *duo) lookLocked(by int, how string) {
 	for _, p := range d.truth.look(d.w, by, time.Now()) {
 		d.w.noteLocked("  bucket: %s by %d: %s is %v", how, by, p, d.truth.at(p))
 	}
+}
+
+// now is what a name is in the bucket.
+func (d *duo) now(p string) state {
+	d.w.mu.Lock()
+	defer d.w.mu.Unlock()
+	return d.truth.at(p)
 }
 
 // known are all names that the bucket ever had.
@@ -349,7 +358,7 @@ func (x *host) agrees(p string) {
 		if up != p || x.orphaned(q) {
 			continue
 		}
-		s := x.d.truth.at(q)
+		s := x.d.now(q)
 		a, errno := x.m.stat(q)
 		switch {
 		case !shownAs(names[name], s.kind):
@@ -359,6 +368,7 @@ func (x *host) agrees(p string) {
 				x.d.w.find("mount %d in the end: %s: %v, mode %o, it is not in the bucket", x.id, q, errno, a.Mode)
 			}
 			continue
+		case x.blind[q] && errno == 0:
 		case errno != 0 || a.Mode != s.kind|s.perm || a.Uid != s.uid || a.Gid != s.gid || s.kind != dir && a.Size != uint64(len(s.body)):
 			x.d.w.find("mount %d in the end: stat %s: %v, %o, %d bytes, %d:%d; in the bucket it is %v", x.id, q, errno, a.Mode, a.Size, a.Uid, a.Gid, s)
 		case s.kind != dir && (a.Mtime != uint64(s.mtime.Unix()) || a.Mtimensec != uint32(s.mtime.Nanosecond())):

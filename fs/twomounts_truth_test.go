@@ -57,7 +57,8 @@ type since struct {
 
 // truth is what the bucket was at each moment, by name, read as naively as possible.
 type truth struct {
-	names map[string][]since
+	names  map[string][]since
+	hidden map[string]time.Time // objects x beside x/...: when they were last
 }
 
 func (t *truth) at(p string) state {
@@ -92,10 +93,16 @@ func (t *truth) look(w *world, by int, now time.Time) (changed []string) {
 		p, _ := w.mem.Bytes("b", key)
 		s := naively(key, o, p)
 		name := strings.TrimSuffix(key, "/")
+		if have := is[name]; have.kind == syscall.S_IFDIR && s.kind != syscall.S_IFDIR || have.kind != 0 && s.kind == syscall.S_IFDIR {
+			t.hidden[name] = now
+		}
 		if have := is[name]; have.kind != syscall.S_IFDIR || s.kind == syscall.S_IFDIR { // the directory has the name
 			is[name] = s
 		}
 		for dir, _ := splitLast(name); dir != ""; dir, _ = splitLast(dir) {
+			if k := is[dir].kind; k != 0 && k != syscall.S_IFDIR {
+				t.hidden[dir] = now
+			}
 			if is[dir].kind != syscall.S_IFDIR {
 				is[dir] = state{kind: syscall.S_IFDIR, perm: 0o755}
 			}

@@ -45,7 +45,8 @@ var codeKinds = map[string]Kind{
 	"AuthorizationQueryParametersError": Denied, "CredentialsNotSupported": Denied, "ExpiredToken": Denied,
 	"ExpiredTokenException": Denied, "InvalidAccessKeyId": Denied, "InvalidSecurity": Denied, "InvalidToken": Denied,
 	"NotSignedUp": Denied, "RequestTimeTooSkewed": Denied, "SignatureDoesNotMatch": Denied, "TokenRefreshRequired": Denied,
-	"ObjectLocked": Denied, "InvalidObjectState": Denied,
+	"XAdminUserNotFound": Denied, // versitygw, of an access key that nobody has, with the status 404
+	"ObjectLocked":       Denied, "InvalidObjectState": Denied,
 
 	"SlowDown": Throttled, "SlowDownRead": Throttled, "SlowDownWrite": Throttled, "Throttling": Throttled,
 	"ThrottlingException": Throttled, "RequestThrottled": Throttled, "RequestLimitExceeded": Throttled,
@@ -82,6 +83,8 @@ func kindOf(status int, code string) Kind {
 		return Temporary
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return Denied
+	case status == http.StatusNotFound && byCode == Denied:
+		return Denied // nobody is told that a file is not there because his key is not
 	case status == http.StatusNotFound, status == http.StatusGone:
 		return NotFound
 	case status == http.StatusPreconditionFailed:

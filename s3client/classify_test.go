@@ -21,6 +21,7 @@ func TestKindOf(t *testing.T) {
 		{409, "OperationAborted", Temporary}, {409, "", Unknown}, {409, "NoSuchKey", Unknown},
 		{412, "PreconditionFailed", Changed}, {412, "InvalidRequest", Changed}, {412, "", Changed},
 		{401, "", Denied}, {403, "", Denied}, {403, "AccessDenied", Denied}, {403, "SignatureDoesNotMatch", Denied},
+		{404, "XAdminUserNotFound", Denied},
 		{403, "RequestTimeTooSkewed", Denied}, {403, "NoSuchKey", Denied}, {403, "SlowDown", Denied},
 		{400, "AuthorizationHeaderMalformed", Denied}, {400, "ExpiredToken", Denied}, {400, "InvalidAccessKeyId", Denied},
 		{400, "", Invalid}, {400, "KeyTooLongError", Invalid}, {400, "NoSuchKey", Invalid}, {400, "Whatever", Invalid},

@@ -84,7 +84,8 @@ USAGE:
    pailfs mount [OPTIONS] NAME
 
    Without BUCKET the whole account is mounted, a directory for each bucket. NAME is a mount that a configuration file
-   names (a directory of that name is ./NAME). Options may stand before or after the arguments. The command returns when the mount answers; it is then served in the background.
+   names (a directory of that name is ./NAME). Options may stand before or after the arguments. The command returns
+   when the mount answers; it is then served in the background.
 
 EXAMPLES:
    pailfs mount --region KR1 photos /mnt/photos          one bucket
@@ -112,12 +113,13 @@ OPTIONS:
 			helpText(&b, "--dry-run", "mount nothing: "+dryRunHelp)
 			helpText(&b, "-o OPTION[,OPTION...]", "any option above by its name with - or _ (metadata_ttl=5s, read_only), and the generic "+
 				"mount options ro, rw, nosuid, nodev, noexec, allow_other; _netdev, nofail, noauto and x-* are left to mount(8) "+
-				`and systemd; "\," is a comma inside a value`)
+				`and systemd; "\," is a comma inside a value, or one between double quotes`)
 		}
 		b.WriteByte('\n')
 	}
 	b.WriteString("   Each option is also an environment variable, --metadata-ttl is PAILFS_METADATA_TTL, and a line of a configuration\n" +
-		"   file, metadata-ttl: 5s. A flag wins over -o, -o over the environment, that over the files; --dry-run shows which. Runtime files lie in /run/pailfs ($XDG_RUNTIME_DIR/pailfs for users), or PAILFS_RUN_DIR.\n\nEXIT CODES:\n")
+		"   file, metadata-ttl: 5s. A flag wins over -o, -o over the environment, that over the files; --dry-run shows which.\n" +
+		"   Runtime files lie in /run/pailfs ($XDG_RUNTIME_DIR/pailfs for users), or PAILFS_RUN_DIR.\n\nEXIT CODES:\n")
 	for _, e := range exitCodes {
 		fmt.Fprintf(&b, "   %3d  %s\n", e.code, e.text)
 	}

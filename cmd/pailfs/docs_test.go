@@ -29,9 +29,9 @@ func TestDocumentsAreMadeOfTheTables(t *testing.T) {
 		"testdata/status.txt":   {"status", "--help"},
 		"testdata/refresh.txt":  {"refresh", "--help"},
 		"testdata/flush.txt":    {"flush", "--help"},
-		"testdata/fstab.txt":     {"fstab", "--help"},
-		"testdata/config.txt":    {"config", "check", "--help"},
-		"testdata/helper.txt":    {"docs", "helper"},
+		"testdata/fstab.txt":    {"fstab", "--help"},
+		"testdata/config.txt":   {"config", "check", "--help"},
+		"testdata/helper.txt":   {"docs", "helper"},
 		"testdata/warm.txt":     {"warm", "--help"},
 		"testdata/doctor.txt":   {"doctor", "--help"},
 	} {

@@ -133,6 +133,9 @@ func (f *flush) print() error {
 	if f.json {
 		return printJSON(f.std.out, f.sum)
 	}
+	if noneReached(f.sum.Paths) {
+		return nil // "stored: 0 files" would read like an answer of a mount
+	}
 	text := fmt.Sprintf("stored: %s, %s", files(int(f.sum.Files)), formatSize(f.sum.Bytes))
 	if f.sum.Names > 0 {
 		text += ", " + names(f.sum.Names)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,6 +94,9 @@ func fstabCommand(std stdio) *cli.Command {
 			line, err := r.fstab()
 			if err != nil {
 				return err
+			}
+			if os.Getenv("AWS_ACCESS_KEY_ID") != "" && !strings.Contains(line.options, "credentials_file=") {
+				fmt.Fprintln(std.err, "note: AWS_ACCESS_KEY_ID will not be set at boot: give --credentials-file, or write the keys to root's ~/.aws/credentials")
 			}
 			_, err = io.WriteString(std.out, line.String()+"\n")
 			return err

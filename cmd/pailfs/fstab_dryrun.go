@@ -113,7 +113,7 @@ func (p *mountPlan) keysFrom() string {
 
 // valueShown is the value, or in words what a default comes to.
 func (o origin) valueShown() string {
-	if entry, ok := optionNamed(options, o.name); ok && o.from == fromDefault && entry.dynamic != nil && (o.value == "" || o.value == "-1" || o.value == "0") {
+	if entry, ok := optionNamed(options, o.name); ok && o.from == fromDefault && entry.dynamic != nil && (o.value == "" || o.value == "-1" || o.name == "write-rate") {
 		return entry.def
 	}
 	if o.value == "" {

@@ -128,7 +128,7 @@ func (s subject) refusal(e *s3client.Error) *failure {
 		return s.fail(exitDenied, why, remedy)
 	case e.Code == "AuthorizationHeaderMalformed" || s.elsewhere(e):
 		return s.wrongRegion(e)
-	case e.Code == "SignatureDoesNotMatch" || e.Code == "InvalidAccessKeyId":
+	case e.Code == "SignatureDoesNotMatch" || e.Code == "InvalidAccessKeyId" || e.Code == "XAdminUserNotFound":
 		return s.fail(exitDenied, "the store does not know these credentials"+details(e), fmt.Sprintf(
 			"check access key and secret key, and that they were issued for %s: an unknown key, a wrong secret and a key of another region look the same", s.where()))
 	case e.Code == "ExpiredToken" || e.Code == "InvalidToken" || e.Code == "TokenRefreshRequired":

@@ -86,6 +86,10 @@ func usageError(c *cli.Context, err error, _ bool) error {
 		name = "--" + strings.TrimLeft(name, "-")
 		f := usagef(doing(c), "unknown option %s", name)
 		f.hint = fmt.Sprintf("`%s --help` lists the options", command)
+		if name == "--version" || name == "--v" {
+			f.hint = "`pailfs version` says what this program is built from"
+			return f
+		}
 		if near := nearest(strings.TrimLeft(name, "-"), flagNames(c.Command.Flags)); near != "" {
 			f.hint = fmt.Sprintf("did you mean --%s? %s", near, f.hint)
 		}

@@ -15,11 +15,12 @@ const (
 	leastMemory = 16 << 20  // and lower end: a few parts and windows must fit
 	// memoryBesides is what the runtime, stacks and connections take beside the budget.
 	memoryBesides = 40 << 20
-	// nameBytes is about what a remembered name takes, with its attributes and those of its version.
-	nameBytes             = 640
-	leastNames, mostNames = 10_000, 1_000_000
-	mostReadahead         = 96 << 20 // 24 requests of 4 MiB
-	leastReadahead        = 2 << 20
+	// nameBytes is what a remembered name takes (137 measured for 22 characters), fullNameBytes with its attributes and those
+	// of its version (629).
+	nameBytes, fullNameBytes = 160, 640
+	leastNames, mostNames    = 10_000, 1_000_000
+	mostReadahead            = 96 << 20 // 24 requests of 4 MiB
+	leastReadahead           = 2 << 20
 )
 
 // budget is how --memory is shared out. Blocks wait for room within their share (back-pressure); names are forgotten; small
@@ -28,7 +29,8 @@ type budget struct {
 	blocks    int64 // bytes of cached blocks and of those being fetched
 	readahead int64 // bytes all sequential readers may have ahead, a part of blocks
 	ahead     int64 // bytes of small files fetched before they are opened, a part of blocks
-	names     int   // entries remembered
+	names     int   // entries remembered, where attributes are not shown
+	fullNames int   // where they are
 	spools    int64 // bytes of small files that the store does not have yet
 	heap      int64 // bytes of everything that is not blocks, for the garbage collector
 }
@@ -39,9 +41,18 @@ func budgetOf(memory int64) budget {
 	b.readahead = min(max(b.blocks/2-b.blocks/32, leastReadahead), 4*mostReadahead)
 	b.ahead = b.blocks / 8
 	b.names = int(min(max(memory/8/nameBytes, leastNames), mostNames))
+	b.fullNames = int(min(max(memory/8/fullNameBytes, leastNames), mostNames))
 	b.spools = memory / 8
 	b.heap = memory - b.blocks + memoryBesides
 	return b
+}
+
+// namesWith is how many names are remembered with attributes or without.
+func (b budget) namesWith(attributes bool) int {
+	if attributes {
+		return b.fullNames
+	}
+	return b.names
 }
 
 // defaultMemory is a quarter of the memory this process may have, within bounds.

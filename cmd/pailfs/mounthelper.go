@@ -83,7 +83,9 @@ func mountHelperCalled(args []string) *mountHelper {
 		return &mountHelper{name: name, words: args[1:]}
 	}
 	if len(args) == 5 && args[3] == "-o" && !strings.HasPrefix(args[1], "-") && filepath.IsAbs(args[2]) && !isCommand(args[1]) {
-		return &mountHelper{name: "pailfs", words: args[1:]} // mount.fuse3
+		// mount.fuse3 adds dev and suid where nobody asked for them. Whoever may write to a bucket should not be able to make
+		// root of a user: through mount.fuse3 both are always off.
+		return &mountHelper{name: "pailfs", words: append(slices.Clone(args[1:]), "-o", "nosuid,nodev")}
 	}
 	return nil
 }
@@ -119,7 +121,7 @@ func (h *mountHelper) mount(ctx context.Context, std stdio) error {
 	if err := h.sameNamespace(); err != nil {
 		return err
 	}
-	if err := homeOf(os.Geteuid()); err != nil {
+	if err := surroundings(os.Geteuid()); err != nil {
 		return err
 	}
 	r := &mountRequest{command: "mount", opts: options, o: h.options, sloppy: h.sloppy, args: h.args, getenv: os.Getenv,
@@ -127,7 +129,8 @@ func (h *mountHelper) mount(ctx context.Context, std stdio) error {
 	if h.fake {
 		return h.pretend(r, std)
 	}
-	if err := r.carryOut(ctx, std); err != nil {
+	child := os.Getenv(readyFD) != ""
+	if err := r.carryOut(ctx, std); err != nil || child { // the parent tells
 		return err
 	}
 	h.warn(r, std.err)
@@ -263,9 +266,17 @@ func (h *mountHelper) sameNamespace() error {
 	return f
 }
 
-// homeOf gives the process a HOME where mount(8) or systemd calls it without one: the credentials and the configuration of a
-// user are found there.
-func homeOf(uid int) error {
+// helperPath is where fusermount3 is looked for when a helper has no PATH.
+const helperPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// surroundings gives the process a HOME and a PATH: mount(8) and systemd call a helper without. The credentials and the
+// configuration of a user are found at home, fusermount3 by the other.
+func surroundings(uid int) error {
+	if os.Getenv("PATH") == "" {
+		if err := os.Setenv("PATH", helperPath); err != nil {
+			return err
+		}
+	}
 	if filepath.IsAbs(os.Getenv("HOME")) {
 		return nil
 	}

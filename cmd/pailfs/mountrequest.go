@@ -120,5 +120,16 @@ func (r *mountRequest) target() (source, mountpoint string, err error) {
 	if r.mount = r.config.mount(r.args[0]); r.mount != nil {
 		return cmp.Or(r.mount.source, wholeAccount), r.mount.mountpoint, nil
 	}
+	if near := nearest(r.args[0], r.config.names()); near != "" && !exists(r.args[0]) {
+		f := usagef(r.command, "there is neither a mount nor a directory of the name %s", shown(r.args[0]))
+		f.hint = fmt.Sprintf("did you mean `pailfs mount %s`? `pailfs config check` lists the mounts that have a name", near)
+		return "", "", f
+	}
 	return wholeAccount, r.args[0], nil
+}
+
+// exists says whether there may be something of a name: a dead mount is something too.
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return !errors.Is(err, os.ErrNotExist)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
@@ -33,6 +34,11 @@ type pathResult struct {
 	Path       string `json:"path"`
 	Mountpoint string `json:"mountpoint,omitempty"`
 	Error      string `json:"error,omitempty"`
+}
+
+// noneReached tells whether all paths were given in vain: none is on a mount that answers.
+func noneReached(paths []pathResult) bool {
+	return !slices.ContainsFunc(paths, func(p pathResult) bool { return p.Mountpoint != "" })
 }
 
 // refreshPaths goes on after a path that fails, and returns the first failure.

@@ -139,7 +139,7 @@ func (m *mounted) openRooms(ctx context.Context, small *ahead.Dirs) error {
 	m.names = tree.New(tree.Options{
 		Archive: m.archive,
 		Store:   client, Bucket: p.bucket, Prefix: p.prefix,
-		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.names,
+		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.namesWith(p.FullAttributes),
 		UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
 		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames, Finish: m.finishName, Intents: m.renames, BucketPattern: p.BucketPattern,
 		Attributes: pfs.Attributes(small, func() *content.Files { return m.files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {

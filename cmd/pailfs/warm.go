@@ -147,6 +147,9 @@ func (w *warm) print() error {
 	if w.json {
 		return printJSON(w.std.out, w.sum)
 	}
+	if noneReached(w.sum.Paths) {
+		return nil
+	}
 	text := fmt.Sprintf("%s, %s in %.1f s", files(int(w.sum.Files)), formatSize(w.sum.Bytes), w.sum.Seconds)
 	if w.sum.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", w.sum.Failed)

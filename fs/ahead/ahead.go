@@ -251,8 +251,10 @@ func (d *Dirs) takeLocked(v *dir, name string) {
 	if i < 0 {
 		return
 	}
-	d.mu.bytes -= v.waiting[i].bytes()
-	d.mu.counts.Used++
+	if n := v.waiting[i].bytes(); n > 0 {
+		d.mu.bytes -= n
+		d.mu.counts.Used++
+	}
 	v.waiting = slices.Delete(v.waiting, i, i+1)
 }
 

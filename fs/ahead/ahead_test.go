@@ -276,3 +276,15 @@ func TestForgottenDirectoriesGiveTheirBytesBack(t *testing.T) {
 	}
 	d.check(t)
 }
+
+// An empty file has nothing to fetch, so opening it is no use of what was fetched.
+func TestEmptyFilesAreNotCounted(t *testing.T) {
+	d, l := New(64<<20), names(200, 16<<10)
+	for i := 1; i < len(l); i += 2 {
+		l[i].Size, l[i].Known = 0, true
+	}
+	walk(t, d, l, upTo(200))
+	if c := d.Counts(); c.Fetched == 0 || c.Used > c.Fetched {
+		t.Errorf("counts %+v", c)
+	}
+}

@@ -297,6 +297,7 @@ func (f *File) record(s *sending, id ID, obj s3client.Object) (again bool) {
 	f.settleReleasedLocked()
 	k := f.keptLocked()
 	f.mu.Unlock()
+	f.files.isNew(id)
 	if err := f.reenter(k); err != nil {
 		f.files.o.Log.Warn("the journal does not take what a file stands on now", "file", id.String(), "err", err)
 	}
@@ -343,19 +344,42 @@ func (f *File) deleteStale(ctx context.Context) error {
 	if old == nil {
 		return nil
 	}
-	_, taken := f.files.Get(old.ID) // a new file has the old name already: its own commit replaces the object
-	if !taken {
+	if err := f.eraseStale(ctx, old); err != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.mu.state = dirty // tried again by the next Sync
+		return err
+	}
+	return nil
+}
+
+// eraseStale deletes an object under a former name, unless a file with changes has that name: its own commit replaces it.
+func (f *File) eraseStale(ctx context.Context, old *stale) error {
+	if other, ok := f.files.Get(old.ID); !ok || other.stored() {
 		if err := f.files.eraseVersion(ctx, old); err != nil {
-			f.mu.Lock()
-			f.mu.state = dirty // tried again by the next Sync
-			f.mu.Unlock()
 			return fmt.Errorf("delete %s after its rename: %w", old.ID, err)
 		}
 	}
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.mu.stale = nil
-	f.mu.Unlock()
 	return nil
+}
+
+// isNew says that this run has stored an object: it is not what an earlier run has left there, though its ETag may be.
+func (s *Files) isNew(id ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.mu.left[id]
+	if f == nil {
+		return
+	}
+	delete(s.mu.left, id)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.mu.stale != nil && f.mu.stale.ID == id {
+		f.mu.stale = nil
+	}
 }
 
 // eraseVersion deletes an object if it is still the version that was left.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"pailfs/cache"
 	"pailfs/s3client"
 )
 
@@ -249,6 +250,9 @@ func (f *File) giveUp(id ID, remote s3client.Object) {
 	f.release(before)
 	f.recording.give()
 	f.files.o.Stored(id, remote)
+	if f.files.o.Outdated != nil { // the attributes that were to be stored are not this version's
+		f.files.o.Outdated(cache.Version{Bucket: id.Bucket, Key: id.Key, ETag: remote.ETag, Size: remote.Size})
+	}
 }
 
 // takeOver makes a stored object with our bytes the base; the next round gives it our attributes.

@@ -40,6 +40,9 @@ func (f *File) prepareDetach(ctx context.Context) error {
 	}
 	f.files.setLeaving(f, true)
 	err := f.files.settleClones(ctx, f.ID()) // who cloned it while we waited
+	if old := f.left(); err == nil && old != nil {
+		err = f.eraseStale(ctx, old)
+	}
 	if err == nil {
 		if !f.isPunched() { // else Undo needs it
 			f.dropStream() // whoever removes a file does not wait for a store that hangs
@@ -57,6 +60,17 @@ func (f *File) prepareDetach(ctx context.Context) error {
 		f.giveAll()
 	}
 	return err
+}
+
+// left is what a rename of an earlier run has left under the former name of a file that is stored under its name: nobody will
+// know of it when the file goes.
+func (f *File) left() *stale {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if old := f.mu.stale; old != nil && old.etag != "" {
+		return old
+	}
+	return nil
 }
 
 // setLeaving is seen by every CloneRange that begins afterwards.

@@ -49,13 +49,22 @@ func (f *File) keep(ctx context.Context, reason error) error {
 		f.files.o.Log.Warn("attributes of a kept file are not known", "file", id.String(), "err", err)
 	}
 	record := f.recordOf(st, func(p *journal.Pending) {
-		p.Headers, p.Time, p.Reason = journal.Headers(headers), f.files.o.Now(), reasonText(reason)
+		p.Headers, p.Time, p.Reason = journal.Headers(headers), f.recordTimeLocked(), reasonText(reason)
 	})
 	if err := f.files.o.Journal.Keep(spool, record); err != nil {
 		return err
 	}
 	f.recorded(st, record)
 	return f.reenter(st)
+}
+
+// recordTime is the time of a new record, later than the one before has: of two that a kill leaves the later one counts.
+func (f *File) recordTimeLocked() time.Time {
+	now := f.files.o.Now()
+	if k := f.keptLocked(); k != nil && !now.After(k.record.Time) {
+		return k.record.Time.Add(1)
+	}
+	return now
 }
 
 func reasonText(err error) string {
@@ -128,6 +137,7 @@ func (f *File) recordAsLocked(st *stage, id ID, base *Base, own []string) journa
 		p.Own = append(p.Own, f.mu.own.Version.ETag) // it replaces this one, and stands on another
 	}
 	p.File, p.Attempts = f.mu.lineage, f.mu.fails
+	p.Leaves = nil
 	if old := f.mu.stale; old != nil {
 		p.Leaves = &journal.Base{Bucket: old.Bucket, Key: old.Key, ETag: old.etag}
 	}

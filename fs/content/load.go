@@ -125,10 +125,13 @@ func (s *Files) recover(p journal.Pending, spool *journal.Spool) (Earlier, *File
 	st := f.stageLocked()
 	st.recorded, st.record, st.since = true, p, s.o.Now()
 	f.pushLocked(st)
-	isClone := f.mu.foreign
+	isClone, left := f.mu.foreign, f.mu.stale
 	f.mu.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if left != nil {
+		s.mu.left[left.ID] = f
+	}
 	if old := s.mu.byID[id]; old != nil {
 		old.supersede()
 	}

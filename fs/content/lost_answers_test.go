@@ -1,6 +1,8 @@
 package content
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -202,5 +204,48 @@ func TestAChangeOverWhatGotNewAttributes(t *testing.T) {
 			t.Errorf("asked %v: %v, keys %v", asked, err, r.mem.Keys("b"))
 		}
 		_ = r.stop() // what is lost is still unsaved, where nobody was asked
+	}
+}
+
+// What a rename of an earlier run has left under the old name goes, also when the renamed file goes first.
+func TestTheOldNameGoesBeforeTheFile(t *testing.T) {
+	for what, goes := range map[string]func(r *rig) error{
+		"stored":  func(r *rig) error { _, failed := r.files.Recover(bg); return errors.Join(failed...) },
+		"deleted": func(r *rig) error { must(r.files.Detach(bg, obj("m"))).Done(); return nil },
+		"renamed": func(r *rig) error { _, _, err := r.files.Move(bg, obj("m"), obj("n"), nil); return err },
+		"read": func(r *rig) error {
+			reader := r.open("k")
+			defer reader.Close(nil)
+			_, failed := r.files.Recover(bg)
+			return errors.Join(failed...)
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			r := newRig(dir, inBackground)
+			r.put("k", pattern(1, 60*kib))
+			f := r.open("k")
+			write(f, 100, []byte("edit"))
+			wantFlush(t, f)
+			var next *rig
+			r.fault.Add(s3fault.Rule{Call: "Delete", Key: "k", Times: 1, Hook: func(context.Context, s3fault.Call) error {
+				next, _ = r.crash(t, dir, inBackground)
+				return s3client.Denied
+			}})
+			if _, _, err := r.files.Move(bg, obj("k"), obj("m"), nil); err == nil {
+				t.Fatal("no error")
+			}
+			f.Close(nil)
+			t.Cleanup(func() { _ = r.stop() })
+			must(next.files.Load(bg))
+			if !next.exists("k") || !next.exists("m") {
+				t.Fatal(next.mem.Keys("b"))
+			}
+			check(goes(next))
+			if next.exists("k") {
+				t.Errorf("keys: %v", next.mem.Keys("b"))
+			}
+			check(next.stop())
+		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 // Moved says that the store has an object under another key now: the File follows, its base is obj, and so do files that
 // were cloned from it. from and to may be equal, when only the object's attributes were stored anew.
 func (s *Files) Moved(from, to ID, obj s3client.Object) {
+	s.isNew(to)
 	for _, f := range s.pinClones(from) {
 		f.followSource(from, to, obj)
 		s.unpin(f)
@@ -82,6 +83,11 @@ func (s *Files) Move(ctx context.Context, from, to ID, over *Base) (obj s3client
 	defer f.giveAll()
 	if f.stored() {
 		return obj, NotMoved, nil
+	}
+	if old := f.left(); old != nil {
+		if err := f.eraseStale(ctx, old); err != nil {
+			return obj, NotMoved, err
+		}
 	}
 	if s.o.Behind && f.isOnlyHere(over) {
 		if err := f.rename(to, over); err != nil {

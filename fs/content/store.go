@@ -32,6 +32,8 @@ type Files struct {
 		conflicts []Conflict
 
 		conflictAt time.Time // of the latest one's name
+		// left are the files of earlier runs' renames that have left a version under a former name (File.mu.stale).
+		left map[ID]*File
 	}
 }
 
@@ -44,6 +46,7 @@ func New(o Options) *Files {
 	s.mu.byID = make(map[ID]*File)
 	s.mu.all = make(map[*File]struct{})
 	s.mu.clones = make(map[*File]struct{})
+	s.mu.left = make(map[ID]*File)
 	s.behind = newCommitter(s)
 	return s
 }

@@ -137,7 +137,8 @@ func (f *File) yieldTo(v journal.Version) error {
 	return nil
 }
 
-// yields says whether the file, one that an earlier run left, was being replaced by what the store has.
+// yields says whether the file, one that an earlier run left, was being replaced by what the store has. A rename of this run
+// that has failed replaces nothing.
 func (f *File) yields(o s3client.Object) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,7 +146,7 @@ func (f *File) yields(o s3client.Object) bool {
 	if !f.mu.recovered || f.mu.refs > 0 || st == nil {
 		return false
 	}
-	return f.isOneOfLocked(st.record.Yields, o)
+	return f.isOneOfLocked(st.record.Yields, o) && !f.isOneOfLocked(f.mu.sent.copies.versions, o)
 }
 
 // yieldPatience bounds the questions whether renames have replaced files, all of them at the start of a run.

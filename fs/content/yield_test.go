@@ -41,24 +41,61 @@ func TestAVersionOfTheSameSizeIsNoCopy(t *testing.T) {
 	}
 }
 
-// A rename that fails behind its copy has not happened: the file that it was to replace keeps its bytes.
+// A rename that fails behind its copy has not happened: the file that it was to replace keeps its bytes, one of an earlier run too.
 func TestARenameThatFailsBehindItsCopyTakesNothing(t *testing.T) {
 	ctx := context.Background()
-	r := newRig(t.TempDir(), inBackground)
-	p, other := pattern(9, 20*kib), pattern(3, 30*kib)
+	for _, earlier := range []bool{false, true} {
+		dir := t.TempDir()
+		r := newRig(dir, inBackground)
+		p, other := pattern(9, 20*kib), pattern(3, 30*kib)
+		f := r.create("k")
+		write(f, 0, p)
+		wantFlush(t, f)
+		f.Close(nil)
+		source := r.put("other", other)
+		if earlier {
+			dead := r
+			t.Cleanup(func() { _ = dead.stop() })
+			r, _ = r.crash(t, dir, inBackground)
+			must(r.files.Load(ctx))
+		}
+		d := must(r.files.Detach(ctx, obj("k")))
+		check(d.Replacing(cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}))
+		r.put("k", other) // the copy; the deletion of its source fails
+		d.UndoReplacing(ctx)
+		check(r.files.SyncAll(ctx, nil))
+		r.wantStored(t, "k", p)
+		if keys := conflictKeys(r); len(keys) > 0 {
+			t.Errorf("conflicts with ourselves: %v", keys)
+		}
+		check(r.stop())
+	}
+}
+
+// A file that has given way to another object has its attributes no more.
+func TestWhatGivesWayTakesItsAttributesAlong(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	r := newRig(dir, inBackground)
 	f := r.create("k")
-	write(f, 0, p)
+	write(f, 0, pattern(9, 20*kib))
 	wantFlush(t, f)
 	f.Close(nil)
-	source := r.put("other", other)
+	source := r.put("other", pattern(3, 30*kib))
 	d := must(r.files.Detach(ctx, obj("k")))
 	check(d.Replacing(cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}))
-	r.put("k", other) // the copy; the deletion of its source fails
-	d.UndoReplacing(ctx)
-	check(r.files.SyncAll(ctx, nil))
-	r.wantStored(t, "k", p)
-	if keys := conflictKeys(r); len(keys) > 0 {
-		t.Errorf("conflicts with ourselves: %v", keys)
+	t.Cleanup(func() {
+		d.Undo()
+		_ = r.stop()
+	})
+	r.put("k", pattern(3, 30*kib))
+	var told []cache.Version
+	next, _ := r.crash(t, dir, inBackground, func(o *Options) { o.Outdated = func(v cache.Version) { told = append(told, v) } })
+	if left := must(next.files.Load(ctx)); len(left) != 0 {
+		t.Errorf("left: %+v", left)
 	}
-	check(r.stop())
+	if len(told) != 1 || told[0].ETag != source.ETag {
+		t.Errorf("told of %+v", told)
+	}
+	check(next.stop())
 }

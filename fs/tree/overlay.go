@@ -177,6 +177,10 @@ func (c *change) judge(s shown, asked, now time.Time) verdict {
 }
 
 func (c *change) compare(s shown, asked, now time.Time) verdict {
+	if s.prefix && !c.it.IsDir() && !c.chained && asked.After(c.at) && asked.After(c.proven) {
+		// Somebody has made a directory of the name, whatever it is or was here: no listing that lags shows one where there was a file.
+		return verdict{keep: false, sure: true}
+	}
 	if c.agrees(s) {
 		if c.agreed.IsZero() && !asked.Before(c.at) && !s.headed {
 			c.agreed = now
@@ -209,9 +213,6 @@ func (c *change) compare(s shown, asked, now time.Time) verdict {
 	}
 	if asked.Before(c.at) || !asked.After(c.proven) {
 		return verdict{keep: true, sure: true}
-	}
-	if c.kind == gone && !c.it.IsDir() && s.prefix && !c.chained {
-		return verdict{keep: false, sure: true} // no listing that lags shows a directory where there was a file
 	}
 	holds := c.chained && now.Sub(c.at) < settle
 	if !c.agreed.IsZero() && !asked.Before(c.agreed) && !holds {

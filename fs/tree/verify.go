@@ -69,18 +69,29 @@ func (t *Tree) verify(ctx context.Context, path string, c *change, s shown) (hol
 		if s.obj != nil && !s.prefix {
 			return t.verifyObject(ctx, bucket, key, c)
 		}
-		live, _, err := t.firstLive(ctx, bucket, key, path)
-		return live == "", nil, err
+		holds, err = t.verifyNoDir(ctx, bucket, key, path, c)
+		return holds, nil, err
 	}
 	if c.it.IsDir() {
 		holds, _, err = t.verifyObject(ctx, bucket, dirKey(key), c)
 		return holds, nil, err
 	}
 	if c.kind == gone && s.prefix && s.obj == nil { // a file, where there is a directory now
-		live, marker, err := t.firstLive(ctx, bucket, key, path)
-		return live == "" && marker == nil, nil, err
+		holds, err = t.verifyNoDir(ctx, bucket, key, path, c)
+		return holds, nil, err
 	}
 	return t.verifyObject(ctx, bucket, key, c)
+}
+
+// verifyNoDir says whether there is no directory of a name that was taken away here. A marker that a listing shows may be the
+// one of old, or that of a directory that somebody has made since: its HEAD tells.
+func (t *Tree) verifyNoDir(ctx context.Context, bucket, key, path string, c *change) (bool, error) {
+	live, marker, err := t.firstLive(ctx, bucket, key, path)
+	if err != nil || live != "" || marker == nil {
+		return live == "", err
+	}
+	holds, _, err := t.verifyObject(ctx, bucket, dirKey(key), c)
+	return holds, err
 }
 
 func (t *Tree) verifyObject(ctx context.Context, bucket, key string, c *change) (bool, *s3client.Object, error) {

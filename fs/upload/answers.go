@@ -108,6 +108,14 @@ func (b *body) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
+// judge is what a part's failure means. What the Source misses is not the upload.
+func (b *body) judge(err error) error {
+	if b.failed.Load() != nil {
+		return b.cause(err)
+	}
+	return vanished(err)
+}
+
 // cause is the Source's error where it had one, otherwise the request's.
 func (b *body) cause(err error) error {
 	if own := b.failed.Load(); own != nil {

@@ -145,7 +145,7 @@ func (u *Uploader) Forget(bucket, key string) {
 	ls := u.takeLeft(to)
 	var keep, abort []leftover
 	for _, l := range ls {
-		if l.Completing || l.earlier && l.ID == "" {
+		if l.Completing || l.earlier && l.ID == "" && time.Now().Before(u.windowEnd(l.Left)) { // AbortLeft looks again then
 			keep = append(keep, l)
 		} else {
 			abort = append(abort, l)

@@ -140,7 +140,7 @@ func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, 
 			Number: p.Number, Body: b, Size: p.Len})
 		u.partEnded(to, id, doubt, err)
 		if err != nil {
-			return part, vanished(b.cause(err))
+			return part, b.judge(err)
 		}
 		if part, err = checkPart(op, to, part, p); err != nil {
 			return part, err

@@ -444,6 +444,31 @@ func TestForget(t *testing.T) {
 	})
 }
 
+// An earlier run's upload of which nobody has heard, and whose file was kept when AbortLeft looked.
+func TestForgetOfAnEarlierUploadWithoutID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reg := newBook(t)
+		e := newEnv(t, reg.setting)
+		if _, err := reg.Begins("b", "k"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := e.mem.CreateUpload(t.Context(), "b", "k", headers("1")); err != nil {
+			t.Fatal(err)
+		}
+		u := e.newRun(nil)
+		left := reg.left()
+		u.Adopt(left)
+		time.Sleep(createWindow + time.Second)
+		if n, err := u.AbortLeft(t.Context(), left, func(Left) bool { return true }); n != 0 || err != nil {
+			t.Errorf("aborted %d, %v", n, err)
+		}
+		u.Forget("b", "k")
+		synctest.Wait()
+		e.noPending()
+		e.allEnded(u, reg)
+	})
+}
+
 func TestParseVerify(t *testing.T) {
 	for name, want := range map[string]Verify{"auto": VerifyAuto, "": VerifyAuto, "full": VerifyFull, "off": VerifyOff} {
 		if v, err := ParseVerify(name); v != want || err != nil || name != "" && v.String() != name {

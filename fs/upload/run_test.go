@@ -464,3 +464,27 @@ func TestAfterClose(t *testing.T) {
 		t.Errorf("%d bytes in flight after close", n)
 	}
 }
+
+// goneSource has lost the object that its bytes are in.
+type goneSource struct{ from int64 }
+
+func (g goneSource) ReadAt(p []byte, off int64) (int, error) {
+	if off >= g.from {
+		return 0, &s3client.Error{Op: "GET Object", Kind: s3client.NotFound, Code: "NoSuchKey"}
+	}
+	return len(p), nil
+}
+
+// What the Source cannot read is no upload that the store has lost: it would be begun again in vain.
+func TestSourceThatMissesAnObject(t *testing.T) {
+	e := newEnv(t)
+	j := job(random(60*kib, 1))
+	j.Source = goneSource{20 * kib}
+	if _, err := e.u.Store(context.Background(), j); s3client.KindOf(err) != s3client.NotFound || errors.Is(err, errAgain) {
+		t.Errorf("error %v", err)
+	}
+	if n := e.mem.Calls()["CreateUpload"]; n != 1 {
+		t.Errorf("%d uploads were begun", n)
+	}
+	e.noPending()
+}

@@ -18,6 +18,7 @@
 //	newfiles   500 new files of 16 KiB by 16 threads, stored at close and behind the journal
 //	trees      tar, rsync, unzip, git clone of 2,000 small files
 //	remove     rm -r of 2,000 objects
+//	names      ls -f of 50,000 files, ls -l, stat, rename of a directory of 1,000, find, du and rsync over 10,000
 //
 // The store is tests/bench/store, which costs next to nothing, at two distances: wan is 20 ms to the first byte of an
 // answer and 80 MB/s for each connection, lan is 1 ms and no limit. Reads begin on a fresh mount, so that no cache has

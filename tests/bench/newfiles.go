@@ -91,9 +91,11 @@ func (r *rig) awaitPuts(ctx context.Context, n int64) error {
 }
 
 // each does something with all objects, 16 at once.
-func each(l []object, do func(object) error) error {
+func each(l []object, do func(object) error) error { return eachOf(parallel, l, do) }
+
+func eachOf[T any](many int, l []T, do func(T) error) error {
 	var g errgroup.Group
-	g.SetLimit(parallel)
+	g.SetLimit(many)
 	for _, o := range l {
 		g.Go(func() error { return do(o) })
 	}

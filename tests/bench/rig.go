@@ -58,12 +58,13 @@ type rig struct {
 	big     object
 	small   []object
 	par     []object
-	source  *source  // of trees; nil until it is needed
-	buffers [][]byte // of the bare client, used again and again
+	source  *source         // of trees; nil until it is needed
+	has     map[string]bool // prefixes of names that were stored for rows
+	buffers [][]byte        // of the bare client, used again and again
 }
 
 func newRig(ctx context.Context, o options) (r *rig, err error) {
-	r = &rig{o: o, load: load(), programs: map[string]string{}, proxies: map[string]*child{}}
+	r = &rig{o: o, load: load(), programs: map[string]string{}, has: map[string]bool{}, proxies: map[string]*child{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, r.close())

@@ -78,7 +78,7 @@ func (r *rig) builds() (l []*pailfs) {
 }
 
 func rowNames() []string {
-	return []string{"seqread", "firstbyte", "again", "randread", "smallfiles", "parallel", "write", "edit", "newfiles", "trees", "remove"}
+	return []string{"seqread", "firstbyte", "again", "randread", "smallfiles", "parallel", "write", "edit", "newfiles", "trees", "remove", "names"}
 }
 
 // rowsOf are the rows of a group at the present link.
@@ -106,6 +106,8 @@ func (r *rig) rowsOf(ctx context.Context, group string) ([]row, error) {
 		return r.trees(ctx)
 	case "remove":
 		return []row{r.remove()}, nil
+	case "names":
+		return r.names(), nil
 	}
 	return nil, fmt.Errorf("no row %q", group)
 }

@@ -74,6 +74,18 @@ func (r *rig) targets() []target {
 		{"unzip until stored / raw", "wan", "trees", false, 1 / 1.3, variant(behind, speedOf(r.treeTitle("unzip"), rawName))},
 		{"git clone until stored / raw", "wan", "trees", false, 1 / 1.3, variant(behind, speedOf(r.treeTitle("git clone"), rawName))},
 		{"rm -r, requests", "wan", "remove", true, float64(r.o.files)/1000*2 + 30, variant(behind, requestsOf(r.removeTitle()))},
+		{"ls -f of 50,000 / raw", "wan", "names", false, 0.90, speedOf(flatTitle, rawName)},
+		{"ls -f of 50,000 / raw", "lan", "names", false, 0.90, speedOf(flatTitle, rawName)},
+		{"ls -f of 50,000, LISTs", "wan", "names", true, 52, countOf(flatTitle, "List")},
+		{"ls -l cold, HEADs a file", "wan", "names", true, 1, perOp(r.longTitle(), "Head")},
+		{"ls -l cold / raw 32 at once", "wan", "names", false, 0.50, speedOf(r.longTitle(), rawMany)},
+		{"rename of a directory / raw", "wan", "names", false, 0.80, speedOf(renameTitle, rawName)},
+		{"rename of a directory, requests", "wan", "names", true, 2060, requestsOf(renameTitle)},
+		{"stat from the kernel's cache, a second", "wan", "names", false, 100_000, perSecondOf(cachedTitle)},
+		{"stat past the kernel's cache, a second", "wan", "names", false, 30_000, perSecondOf(beyondTitle)},
+		{"find over 10,000 files, requests", "wan", "names", true, 14, requestsOf(r.walkTitle("find"))},
+		{"du over 10,000 files, requests", "wan", "names", true, 14, requestsOf(r.walkTitle("du"))},
+		{"rsync over 10,000 files, requests", "wan", "names", true, 14, requestsOf(r.walkTitle("rsync"))},
 		{"16 readers, peak RSS in MiB", "wan", "parallel", true, float64(r.o.memoryMiB) + 60e6/mib, rssOfRow(par)},
 	}
 }
@@ -236,6 +248,17 @@ func (s sample) requests() (n int64) {
 
 func requestsOf(title string) measured {
 	return worst(title, func(s sample) float64 { return float64(s.requests()) })
+}
+
+// perSecondOf is the median of all rounds.
+func perSecondOf(title string) measured {
+	return func(res *results, link, build string) (float64, bool) {
+		l := res.samples[key{link, title, build}]
+		if len(l) == 0 {
+			return 0, false
+		}
+		return medianOf(l, perSecond), true
+	}
 }
 
 func requestsAnOp(title string) measured {

@@ -2,13 +2,18 @@
 // there.
 //
 //	make crash                                     200 kills
-//	make crash CRASHFLAGS='-kills 1000 -seed 7'
+//	make crash CRASHFLAGS='-kills 1000 -seed 7 -durability journal'
 //
 // Four worlds take turns: store and journal durability, each directly on the embedded server and through a proxy that
 // fails one request in ten (refused, reset, done and then reset, done and never answered). Each has a bucket, a state
-// directory, writers and a ledger. A round mounts, looks whether the ledger's files are there (ledger_test.go says what
-// may be there), lets the writers work (load_test.go), and kills the process in the middle. All the while another client
-// reads objects: a body must be a state that a writer had finished (body_test.go makes bodies that show what they are).
+// directory, writers of small and of large files, and a ledger. A round mounts, looks whether the ledger's files are there
+// (ledger_test.go says what may be there) and no multipart upload is left, lets the writers work (load_test.go), and kills
+// the process in the middle; now and then it kills one more that has just been started, or does not wait for the recovery.
+// All the while another client reads objects (observe_test.go): a body must be a state that a writer had finished
+// (body_test.go makes bodies that show what they are), and with store durability one that its path may have at that moment.
+//
+// What was wrong is shown with what was last done to the path, by the writers and by the mount's requests (trace_test.go).
+// The seed draws the work and the fates of requests; the moments of the kills are the machine's.
 //
 // The test's own process is the writers': no program may be started while they have files open, since the child would
 // close its copies of the descriptors and so make the mount store what is half done. So the worlds take turns.

@@ -109,7 +109,9 @@ func (w *world) spoil(seed uint64, silence bool) {
 		if rnd.IntN(10) == 0 {
 			fate = fates[rnd.IntN(len(fates))]
 		}
-		w.trace.add(r.Key, "request: %s, upload %q, %d bytes: %s", r.Op, r.UploadID, r.Size, acts[fate.Act])
+		if r.Key != "" {
+			w.trace.add(r.Key, "request: %s, upload %q, %d bytes: %s", r.Op, r.UploadID, r.Size, acts[fate.Act])
+		}
 		return fate
 	})
 }

@@ -51,9 +51,15 @@ func (m *MountPoint) Wait(limit time.Duration) int {
 // Kill ends the process with SIGKILL, as a crash does, and takes the dead mount away. The state directory stays.
 func (m *MountPoint) Kill() {
 	m.t.Helper()
+	m.Die()
+	m.detach()
+}
+
+// Die is Kill without its last step: whoever still works on the mount gets an error there, not what lies below it.
+func (m *MountPoint) Die() {
+	m.t.Helper()
 	m.killed = true
 	m.end()
-	m.detach()
 }
 
 // Exited says whether the process has ended.

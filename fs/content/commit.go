@@ -322,8 +322,10 @@ func (f *File) rebasedLocked(snap *snapshot, id ID, obj s3client.Object) (again 
 		f.files.recovered.Add(1)
 	}
 	f.files.stored.Add(1)
-	f.mu.superseded, f.mu.recovered, f.mu.uncertain, f.mu.resume = false, false, false, nil
-	return f.mu.touches != snap.touches || f.mu.id != id
+	again = f.mu.touches != snap.touches || f.mu.id != id
+	// Nobody is told of the version before all is stored: who deletes the name until then deletes whatever is there.
+	f.mu.superseded, f.mu.recovered, f.mu.uncertain, f.mu.resume = false, false, again, nil
+	return again
 }
 
 // stale is an object that a rename has left under a file's former name.

@@ -249,3 +249,32 @@ func TestTheOldNameGoesBeforeTheFile(t *testing.T) {
 		})
 	}
 }
+
+// What recovery has found to be stored already is deleted, whatever version others know, while its attributes still wait.
+func TestAnObjectThatRecoveryTookOverIsDeletedAsWhateverIsThere(t *testing.T) {
+	dir := t.TempDir()
+	r := newRig(dir, inBackground)
+	f := r.create("k")
+	p := pattern(1, 60*kib)
+	write(f, 0, p)
+	wantFlush(t, f)
+	f.Close(nil)
+	r.put("k", p) // by the upload that the kill has cut off
+	next, _ := r.crash(t, dir, inBackground)
+	_ = r.stop()
+	for _, call := range []string{"Copy", "Put", "CreateUpload"} {
+		next.fault.Add(s3fault.Rule{Call: call, Key: "k", Times: 1, Before: s3client.Denied})
+	}
+	if _, failed := next.files.Recover(bg); len(failed) == 0 {
+		t.Fatal("its attributes are stored: this test proves nothing")
+	}
+	next.wantStored(t, "k", p)
+	if !next.files.Uncertain(obj("k")) {
+		t.Error("a deletion would name the version before")
+	}
+	check(next.files.SyncAll(bg, nil))
+	if next.files.Uncertain(obj("k")) {
+		t.Error("stored, and others are told")
+	}
+	check(next.stop())
+}

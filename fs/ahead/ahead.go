@@ -137,13 +137,13 @@ func (d *Dirs) dirLocked(path string) *dir {
 func (d *Dirs) Looked(path string, file Item) (bytes int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.most <= 0 || file.Size == 0 {
+	if d.most <= 0 {
 		d.mu.counts.Looks++
 		return 0
 	}
 	v := d.dirLocked(path)
 	v.looks++
-	if v.looks > idleLooks {
+	if v.looks > idleLooks || file.Size == 0 {
 		d.mu.counts.Looks++
 		return 0
 	}

@@ -222,9 +222,15 @@ func TestLooks(t *testing.T) {
 	}
 }
 
-// Files that are looked at in order and not opened have the attributes of the next ones asked for once each.
+// Files that are looked at in order and not opened have the attributes of the next ones asked for once each, empty ones too.
 func TestLooksInOrder(t *testing.T) {
-	d, l := New(64<<20), names(1000, 16<<10)
+	for _, size := range []int64{0, 16 << 10} {
+		t.Run(fmt.Sprint(size), func(t *testing.T) { looksInOrder(t, size) })
+	}
+}
+
+func looksInOrder(t *testing.T, size int64) {
+	d, l := New(64<<20), names(1000, size)
 	asked, late := map[string]int{}, 0
 	for i := range l {
 		if asked[l[i].Name] == 0 {

@@ -15,9 +15,9 @@ const (
 	leastMemory = 16 << 20  // and lower end: a few parts and windows must fit
 	// memoryBesides is what the runtime, stacks and connections take beside the budget.
 	memoryBesides = 40 << 20
-	// nameBytes is what a remembered name takes (137 measured for 22 characters), fullNameBytes with its attributes and those
-	// of its version (629).
-	nameBytes, fullNameBytes = 160, 640
+	// nameBytes is what a remembered name takes of the process: 137 measured for 22 characters, and as much again that the
+	// collector has not given back; fullNameBytes with its attributes and those of its version (629).
+	nameBytes, fullNameBytes = 320, 640
 	leastNames, mostNames    = 10_000, 1_000_000
 	mostReadahead            = 96 << 20 // 24 requests of 4 MiB
 	leastReadahead           = 2 << 20

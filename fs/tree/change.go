@@ -216,6 +216,16 @@ func (t *Tree) storedLocked(e Entry, o *s3client.Object) Entry {
 // Readlink is a symbolic link's target: a GET of the object unless the metadata has it, or Later has the link still to
 // put.
 func (t *Tree) Readlink(ctx context.Context, path string) (string, error) {
+	for round := 1; ; round++ {
+		target, err := t.readlink(ctx, path)
+		if !errors.Is(err, s3client.Changed) || round == maxRounds {
+			return target, err
+		}
+		t.forget(path) // a link of another target has the name since it was looked up
+	}
+}
+
+func (t *Tree) readlink(ctx context.Context, path string) (string, error) {
 	e, err := t.Lookup(ctx, path)
 	if err != nil {
 		return "", err

@@ -1,10 +1,17 @@
 package tree
 
 import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
+	"pailfs/s3client/s3mem"
 )
 
 // A file is removed here, and another host makes a directory of its name: it shows when the TTL is over, empty or not. Listings
@@ -63,5 +70,64 @@ func TestDirectoryMadeAgain(t *testing.T) {
 	r.clock.add(time.Minute)
 	if e, err := r.tree.Lookup(r.ctx, "f"); err != nil || !e.IsDir() {
 		t.Errorf("%+v, %v", e, err)
+	}
+}
+
+// Files that were made here and that another host has deleted leave the listings, one HEAD each, once what was made here is no
+// longer trusted; those that are still there cost nothing.
+func TestListingsAskAboutWhatOthersDeleted(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true, TTL: time.Second})
+	r.list("", "") // so that nothing is listed meanwhile that bears them out
+	for _, name := range []string{"a", "b", "c"} {
+		if _, err := r.tree.Symlink(r.ctx, name, "x", Attr{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.clock.add(2 * time.Second)
+	for _, key := range []string{"a", "b"} {
+		if err := r.mem.Delete(r.ctx, bkt, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.clock.add(settle + time.Second)
+	r.last = r.mem.Counts()
+	r.list("", "c")
+	r.cost("L1 H2")
+	r.clock.add(2 * time.Second)
+	r.list("", "c")
+	r.cost("L1")
+}
+
+// Where the listing is what is wrong, the answer holds for as long as a change made at this moment would.
+func TestListingsThatLagAreNotAskedAboutAgain(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true, TTL: time.Second}, s3mem.WithListingLag(time.Hour))
+	for i := range 2 * proofs {
+		if _, err := r.tree.Symlink(r.ctx, fmt.Sprintf("f%04d", i), "x", Attr{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.clock.add(settle + time.Second)
+	r.last = r.mem.Counts()
+	for i, want := range []string{"L1 H256", "L1 H256", "L1"} {
+		if got := len(strings.Fields(r.names(""))); got != 2*proofs {
+			t.Errorf("listing %d has %d names", i, got)
+		}
+		r.cost(want)
+		r.clock.add(2 * time.Second)
+	}
+}
+
+// A link that gets another target between its lookup and its reading is read anew.
+func TestReadlinkOfALinkThatChanges(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true, TTL: time.Minute})
+	link := strconv.Itoa(syscall.S_IFLNK | 0o777)
+	r.object("l", "before", "mode", link)
+	r.lookup("l")
+	r.fault.Add(s3fault.Rule{Call: "Get", Times: 1, Hook: func(context.Context, s3fault.Call) error {
+		r.object("l", "behind it", "mode", link)
+		return nil
+	}})
+	if target, err := r.tree.Readlink(r.ctx, "l"); err != nil || target != "behind it" {
+		t.Errorf("%q, %v", target, err)
 	}
 }

@@ -143,7 +143,7 @@ func TestSameSecondListingLags(t *testing.T) {
 	if e := r.lookup("f"); e.Size != 4 {
 		t.Errorf("%+v", e)
 	}
-	r.cost("L2 H1")
+	r.cost("L1 H1")
 	r.clock.add(200 * time.Millisecond)
 	r.tree.Refresh("")
 	if e := r.lookup("f"); e.Size != 4 {

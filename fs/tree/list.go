@@ -293,10 +293,12 @@ func (l *lister) run(ctx context.Context, yield func(Entry) bool) error {
 		if err != nil {
 			return err
 		}
+		l.prove(ctx, bound, false)
 		if !l.flush(bound, false, yield) {
 			return errStopped
 		}
 	}
+	l.prove(ctx, "", true)
 	rest := l.settled("", true)
 	if err := l.end(); err != nil {
 		return err

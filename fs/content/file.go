@@ -67,7 +67,7 @@ type File struct {
 		chain     []*stage       // frozen states over the base, oldest first (states.go)
 		going     *stage         // the one of them that is on its way to the store; nil: none
 		latest    change         // of the present state over the chain's last; nothing without a chain
-		lineage   string         // this File's name in its records; "" before the first
+		lineage   string         // this File's name in its records, and in its uploads' State; "" before the first
 		resume    []string       // multipart uploads of an earlier run that may have parts of it
 		base      *Base          // what the store had when last seen; nil: nothing
 		foreign   bool           // base is another object, whose bytes were cloned

@@ -114,9 +114,7 @@ func (f *File) recorded(st *stage, record journal.Pending) {
 func (f *File) recordOf(st *stage, change func(*journal.Pending)) journal.Pending {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.mu.lineage == "" {
-		f.mu.lineage = rand.Text()
-	}
+	f.nameLocked()
 	p := f.recordAsLocked(st, f.mu.id, f.mu.base, f.mu.sent.etags)
 	if change != nil {
 		change(&p)
@@ -345,4 +343,11 @@ func (f *File) headersFor(ctx context.Context, id ID, streaming bool) (s3client.
 		return *h, nil
 	}
 	return f.files.o.Headers(s3client.Patient(ctx), id, streaming)
+}
+
+// nameLocked gives the file the name that its records have.
+func (f *File) nameLocked() {
+	if f.mu.lineage == "" {
+		f.mu.lineage = rand.Text()
+	}
 }

@@ -25,6 +25,7 @@ type snapshot struct {
 	touches uint64
 	version cache.Version
 	foreign bool
+	state   string // names the bytes and the attributes
 }
 
 // snapshot is a state with what it stands on now.
@@ -37,8 +38,9 @@ func (f *File) snapshot(s *sending) *snapshot {
 }
 
 func (f *File) snapshotLocked(st *stage) *snapshot {
+	f.nameLocked()
 	return &snapshot{id: f.mu.id, layout: f.layoutLocked(st), base: f.mu.base, spool: st.spool, touches: f.mu.touches,
-		foreign: f.mu.foreign, version: f.versionLocked()}
+		foreign: f.mu.foreign, version: f.versionLocked(), state: fmt.Sprintf("%s.%d.%d", f.mu.lineage, st.bytes, f.mu.touches)}
 }
 
 // content reads a snapshot from beginning to end (io.ReaderAt).
@@ -147,7 +149,7 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	if err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
-	job := upload.Job{Bucket: id.Bucket, Key: id.Key, Headers: headers, Source: newContent(ctx, snap, f.files.o.Blocks)}
+	job := upload.Job{State: snap.state, Bucket: id.Bucket, Key: id.Key, Headers: headers, Source: newContent(ctx, snap, f.files.o.Blocks)}
 	if snap.stream != nil {
 		job.Stream = snap.stream.Stream
 	}

@@ -14,7 +14,7 @@ import (
 // source; the HEAD's Object is what it returns.
 func (u *Uploader) Copy(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error) {
 	to := target{bucket, key}
-	err := u.landed(ctx, to, "")
+	err := u.landed(ctx, to, "", "")
 	var obj s3client.Object
 	if err == nil {
 		obj, err = u.copy(ctx, src, to, h)

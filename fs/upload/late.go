@@ -13,12 +13,13 @@ const lateWindow = time.Minute
 // lateOne is a request that makes an object and was given up.
 type lateOne struct {
 	until time.Time
+	state string // of the file
 	id    string // of the multipart upload that it completes
 }
 
 // gaveUp notes a request that makes an object, and whose caller has left: it was waited for no longer than its grace, and
 // the store may carry it out at any moment. id is that of the upload which it completes.
-func (u *Uploader) gaveUp(to target, id string) {
+func (u *Uploader) gaveUp(to target, state, id string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
@@ -27,7 +28,7 @@ func (u *Uploader) gaveUp(to target, id string) {
 			delete(u.mu.late, other)
 		}
 	}
-	u.mu.late[to] = lateOne{now.Add(lateWindow), id}
+	u.mu.late[to] = lateOne{now.Add(lateWindow), state, id}
 }
 
 // MayLand says until when a request that was given up may still make an object under a key; zero when there is none. What
@@ -48,11 +49,11 @@ func (u *Uploader) lateAt(to target) lateOne {
 }
 
 // landed waits until nothing that was given up can appear under a key any more: what is stored now must not be replaced by
-// it, neither a copy, whose source is deleted, nor a file's newer bytes. The completion of the upload id itself is not
-// waited for: it makes the same object.
-func (u *Uploader) landed(ctx context.Context, to target, id string) error {
+// it, neither a copy, whose source is deleted, nor a file's newer bytes. What makes the same object is not waited for: the
+// completion of the upload id itself, and any request of the same state of the file.
+func (u *Uploader) landed(ctx context.Context, to target, state, id string) error {
 	l := u.lateAt(to)
-	if l.until.IsZero() || id != "" && l.id == id {
+	if l.until.IsZero() || id != "" && l.id == id || state != "" && l.state == state {
 		return nil
 	}
 	u.o.Log.Info("an upload that was broken off may still happen; the next one waits for it", "bucket", to.bucket, "key", to.key,

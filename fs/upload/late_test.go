@@ -11,6 +11,32 @@ import (
 	"pailfs/s3client/s3fault"
 )
 
+// The same state again does not wait: whichever lands, it is the same object.
+func TestTheSameStateDoesNotWaitForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newEnv(t)
+		e.fault.Add(s3fault.Rule{Call: "Put", Times: 1, Hook: func(ctx context.Context, _ s3fault.Call) error {
+			<-ctx.Done()
+			return &s3client.Error{Op: "PUT Object", Kind: s3client.Canceled, Err: ctx.Err()}
+		}})
+		ctx, leave := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, leave)
+		j := job(random(9, 2))
+		j.State = "file.1"
+		if _, err := e.u.Store(ctx, j); err == nil {
+			t.Fatal("stored")
+		}
+		began := time.Now()
+		if _, err := e.u.Store(t.Context(), j); err != nil || time.Since(began) > 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		j.State = "file.2"
+		if _, err := e.u.Store(t.Context(), j); err != nil || time.Since(began) == 0 {
+			t.Errorf("another state: %v after %v", err, time.Since(began))
+		}
+	})
+}
+
 // Neither does it replace what the same file was made next, in one request or in parts.
 func TestNewerBytesAreNotReplacedByAPutThatLandsLate(t *testing.T) {
 	for name, size := range map[string]int{"put": 9, "parts": 300} {

@@ -36,7 +36,7 @@ func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
 	}
 	err := up.sendAll(ctx)
 	if err == nil {
-		err = up.u.landed(ctx, up.to, up.id)
+		err = up.u.landed(ctx, up.to, up.job.State, up.id)
 	}
 	if err != nil {
 		up.failed(ctx, err)
@@ -186,7 +186,7 @@ func (up *upload) complete(ctx context.Context) (s3client.Object, error) {
 	obj, err := up.u.o.Store.CompleteUpload(longer, s3client.CompleteRequest{Bucket: up.to.bucket, Key: up.to.key,
 		UploadID: up.id, Parts: up.parts, Size: up.job.Need.Size, IfAbsent: up.job.IfAbsent})
 	if err != nil && longer.Err() != nil {
-		up.u.gaveUp(up.to, up.id)
+		up.u.gaveUp(up.to, up.job.State, up.id)
 	}
 	if err != nil {
 		return obj, err

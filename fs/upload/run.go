@@ -237,7 +237,7 @@ func (u *Uploader) storeParts(ctx context.Context, to target, j Job, plan Plan) 
 // put sends a file in one request, once more when the store says that it got other bytes. The answer's ETag is taken as the
 // proof; no request is spent on a look.
 func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, error) {
-	if err := u.landed(ctx, to, ""); err != nil {
+	if err := u.landed(ctx, to, j.State, ""); err != nil {
 		return s3client.Object{}, err
 	}
 	if err := acquire(ctx, u.slots); err != nil {
@@ -248,7 +248,7 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 	for try := 1; ; try++ {
 		b := u.putBody(to, j.Source, j.Need.Size)
 		obj, err := u.requestPut(ctx, s3client.PutRequest{Bucket: to.bucket, Key: to.key, Headers: j.Headers, Body: b,
-			Size: j.Need.Size})
+			Size: j.Need.Size}, j.State)
 		switch {
 		case err != nil:
 			return obj, b.cause(err)
@@ -267,12 +267,12 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 
 // requestPut makes the request. When the caller leaves meanwhile it goes on for a short while, as a completion does: a PUT that
 // is broken off may be carried out by the store all the same, after the deletion or the copy that its caller left for.
-func (u *Uploader) requestPut(ctx context.Context, r s3client.PutRequest) (s3client.Object, error) {
+func (u *Uploader) requestPut(ctx context.Context, r s3client.PutRequest, state string) (s3client.Object, error) {
 	longer, stop := grace(ctx, graceTimeout)
 	defer stop()
 	obj, err := u.o.Store.Put(longer, r)
 	if err != nil && longer.Err() != nil {
-		u.gaveUp(target{r.Bucket, r.Key}, "")
+		u.gaveUp(target{r.Bucket, r.Key}, state, "")
 	}
 	return obj, err
 }

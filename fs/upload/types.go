@@ -58,6 +58,9 @@ type Job struct {
 	// stored. Uploads that Adopt was told of need not be named.
 	Resume []string
 
+	// State, when not "", names the bytes and the headers: two Jobs of a key with one State ask for the same object.
+	State string
+
 	// Making, when not nil, is told the ETag that an object joined from parts will have, where that can be foretold, before
 	// the store is asked to join them: the answer may never come.
 	Making func(etag string)

@@ -27,10 +27,11 @@ type body struct {
 	size      int64 // of the whole object
 	off, left int64 // the next byte, and how many were promised from there
 	patience  time.Duration
-	given     int64 // bytes of the present stream
-	fruitless int   // streams in a row that gave next to nothing
-	broken    error // why the stream broke off: the next Read resumes
-	err       error // for good
+	given     int64  // bytes of the present stream
+	fruitless int    // streams in a row that gave next to nothing
+	broken    error  // why the stream broke off: the next Read resumes
+	request   string // the store's id of the request whose stream broke off
+	err       error  // for good
 	mu        struct {
 		sync.Mutex
 		stream *stream            // nil when it is read or closed
@@ -81,7 +82,7 @@ func (b *body) breakOff(s *stream, err error) {
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	b.broken = err
+	b.broken, b.request = err, s.at.requestID()
 	if errors.Is(err, errStalled) {
 		b.patience -= b.op.stall
 		b.c.wire.dropIdle(s.at)
@@ -123,7 +124,7 @@ func (b *body) resume() error {
 		}
 	}
 	if b.patience <= 0 {
-		return &Error{Op: b.op.name, Bucket: b.op.bucket, Key: b.op.key, Kind: Temporary,
+		return &Error{Op: b.op.name, Bucket: b.op.bucket, Key: b.op.key, Kind: Temporary, RequestID: b.request,
 			Err: fmt.Errorf("%d bytes missing at %d: %w", b.left, b.off, cause)}
 	}
 	b.op.stall = min(b.op.stall, max(b.patience, time.Second))

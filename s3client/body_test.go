@@ -124,7 +124,7 @@ func (a *actor) read(t *testing.T, c *Client, off, length int) ([]byte, error) {
 			t.Errorf("after the error the next read says %d, %v", n, again)
 		}
 	}
-	if n := len(c.gate.slots); n != 0 {
+	if n := c.gate.slots.inUse(); n != 0 {
 		t.Errorf("%d slots still taken", n)
 	}
 	return got, err
@@ -299,7 +299,7 @@ func TestCloseDuringATakeover(t *testing.T) {
 		if len(got) != 10 || !errors.Is(err, io.ErrClosedPipe) || time.Since(start) != 3*time.Second {
 			t.Errorf("%d bytes, %v after %v", len(got), err, time.Since(start))
 		}
-		if n := len(c.gate.slots); n != 0 {
+		if n := c.gate.slots.inUse(); n != 0 {
 			t.Errorf("%d slots still taken", n)
 		}
 	})

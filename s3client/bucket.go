@@ -71,7 +71,7 @@ func (c *Client) HeadBucket(ctx context.Context, bucket string) error {
 		if e := err.(*Error); e.Status == 0 || e.Code != "" {
 			return err // refused before it was sent, or clear already
 		}
-		if _, cause := c.BucketLocation(ctx, bucket); cause != nil && KindOf(cause) != Canceled {
+		if _, cause := c.locate(ctx, bucket, ""); cause != nil && KindOf(cause) != Canceled {
 			return cause
 		}
 	}
@@ -95,12 +95,23 @@ func gone(a *attempt, err error) error {
 	return err
 }
 
-// BucketLocation is the bucket's region as the store spells it.
+// BucketLocation is the bucket's region as the store spells it. Who asks for it may not know it: a store that refuses the
+// signature for another region names the right one, and is asked again.
 func (c *Client) BucketLocation(ctx context.Context, bucket string) (string, error) {
+	location, err := c.locate(ctx, bucket, "")
+	var e *Error
+	if errors.As(err, &e) && e.Code == "AuthorizationHeaderMalformed" && e.Region != "" && e.Region != c.profile.Region {
+		return c.locate(ctx, bucket, e.Region)
+	}
+	return location, err
+}
+
+// locate is BucketLocation for a signature of one region, "" for the usual one.
+func (c *Client) locate(ctx context.Context, bucket, region string) (string, error) {
 	location := ""
 	o := op{name: "GET Bucket Location", bucket: bucket}
 	err := c.do(ctx, o, func(ctx context.Context, a *attempt) error {
-		doc, err := c.signed(ctx, a, signedRequest{method: http.MethodGet, bucket: bucket,
+		doc, err := c.signed(ctx, a, signedRequest{method: http.MethodGet, bucket: bucket, region: region,
 			query: url.Values{"location": {""}}}, "LocationConstraint")
 		if err != nil {
 			return err

@@ -127,6 +127,7 @@ func (c *Client) failure(ctx context.Context, o op, at *attempt, err error) *Err
 		e.Kind, e.Code, e.Message = KindOf(e.Err), "SourceFailed", "cannot read what is to be stored: "+e.Err.Error()
 		return e
 	case errors.As(err, &own):
+		e.RequestID = at.requestID()
 		return completed(*own, e)
 	case at.err != nil:
 		brokenConnection(e, at.err)
@@ -136,6 +137,7 @@ func (c *Client) failure(ctx context.Context, o op, at *attempt, err error) *Err
 		return e
 	case at.readErr() != nil:
 		brokenConnection(e, at.readErr())
+		e.RequestID = at.requestID()
 		return e
 	case at.status != 0 && errors.As(err, &said) && said.Code != "" && !strings.HasPrefix(said.Code, strconv.Itoa(at.status)):
 		at.answer = &answerError{code: said.Code, message: said.Message, requestID: said.RequestID, region: said.Region}
@@ -159,22 +161,38 @@ func completed(own Error, e *Error) *Error {
 	if own.Bucket == "" {
 		own.Bucket, own.Key = e.Bucket, e.Key
 	}
+	if own.RequestID == "" {
+		own.RequestID = e.RequestID
+	}
 	return &own
+}
+
+const (
+	// longWord and longMessage bound what of a store's words goes into an error: it may stand in a log many times.
+	longWord    = 200
+	longMessage = 1000
+)
+
+func bounded(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
 // answered fills in what the store said.
 func answered(e *Error, o op, at *attempt) {
 	e.Status, e.RequestID = at.status, at.requestID()
 	if at.header != nil {
-		e.Region = at.header.Get("X-Amz-Bucket-Region")
+		e.Region = bounded(at.header.Get("X-Amz-Bucket-Region"), longWord)
 	}
 	if a := at.answer; a != nil {
-		e.Code, e.Message = a.code, a.message
+		e.Code, e.Message = bounded(a.code, longWord), bounded(a.message, longMessage)
 		if a.requestID != "" {
-			e.RequestID = a.requestID
+			e.RequestID = bounded(a.requestID, longWord)
 		}
 		if a.region != "" {
-			e.Region = a.region
+			e.Region = bounded(a.region, longWord)
 		}
 		if a.foreign && at.status < 500 && at.status != http.StatusTooManyRequests {
 			// Not the store's words, so a 404 says nothing about the key.

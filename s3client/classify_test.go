@@ -83,7 +83,7 @@ func TestErrorsFromTheWire(t *testing.T) {
 		"HEAD 404":   {say(404, "NoSuchKey"), head, NotFound, "", 1},
 		"HEAD 500":   {say(500, "InternalError"), head, Temporary, "", most500},
 		"HEAD 403":   {say(403, "SignatureDoesNotMatch"), head, Denied, "", most403},
-		"HEAD 400":   {say(400, "KeyTooLongError"), head, Invalid, "", 1},
+		"HEAD 400":   {say(400, "KeyTooLongError"), head, Invalid, "", most400},
 		"refused":    {say(403, "AccessDenied"), get, Denied, "AccessDenied", 1},
 		"signature":  {say(403, "SignatureDoesNotMatch"), get, Denied, "SignatureDoesNotMatch", most403},
 		"skewed":     {say(403, "RequestTimeTooSkewed"), get, Denied, "RequestTimeTooSkewed", 1},

@@ -171,7 +171,7 @@ const (
 
 // pinByTime pins a copy to the time at which its source was seen to be the right version.
 func (c *Client) pinByTime(ctx context.Context, o op, src copyOf, header http.Header) error {
-	obj, _, err := c.head(ctx, op{name: "HEAD Object", bucket: src.bucket, key: src.key, object: true, patient: o.patient})
+	obj, _, err := c.head(ctx, op{name: headObject, bucket: src.bucket, key: src.key, object: true, patient: o.patient})
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ type Counters struct {
 	get, head, list, put, copy, post, delete atomic.Int64
 	retries, throttled                       atomic.Int64
 	bytesIn, bytesOut                        atomic.Int64
+	answers                                  answerCounts
 }
 
 // Counts is a snapshot of Counters.
@@ -52,27 +53,24 @@ func (c Counts) Total() int64 {
 	return c.Get + c.Head + c.List + c.Put + c.Copy + c.Post + c.Delete
 }
 
-// request counts one request by its method and query. Every listing of this package asks for encoding-type=url but the
-// one of the buckets, which is the only GET of "/" (virtual hosts included: there a bucket's GETs all have a query).
-func (c *Counters) request(r *http.Request) {
-	switch r.Method {
-	case http.MethodGet:
-		if r.URL.Query().Has("encoding-type") || (r.URL.Path == "/" || r.URL.Path == "") && r.URL.RawQuery == "" {
-			c.list.Add(1)
-			return
-		}
+// request counts one request, and tells its kind.
+func (c *Counters) request(r *http.Request) requestKind {
+	k := kindOfRequest(r)
+	switch k {
+	case kindList:
+		c.list.Add(1)
+	case kindGet:
 		c.get.Add(1)
-	case http.MethodHead:
+	case kindHead:
 		c.head.Add(1)
-	case http.MethodPut:
-		if r.Header.Get("X-Amz-Copy-Source") != "" {
-			c.copy.Add(1)
-			return
-		}
+	case kindCopy:
+		c.copy.Add(1)
+	case kindPut:
 		c.put.Add(1)
-	case http.MethodPost:
+	case kindPost:
 		c.post.Add(1)
-	case http.MethodDelete:
+	case kindDelete:
 		c.delete.Add(1)
 	}
+	return k
 }

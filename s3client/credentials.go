@@ -1,14 +1,12 @@
 package s3client
 
 import (
-	"context"
 	"errors"
-	"io/fs"
-	"net"
-	"net/http"
+	"fmt"
+	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
@@ -26,57 +24,125 @@ type CredentialsConfig struct {
 	Anonymous bool
 	// AccessKey, SecretKey and SessionToken come first when they are set; meant for tests.
 	AccessKey, SecretKey, SessionToken string
+	// Log is told when other keys are read than before, and when they cannot be read any more; nil: nobody is.
+	Log *slog.Logger
 }
 
-// found are access keys, or what gives them, and where they were found.
+// found are access keys, or what gives them, and what may be told of them.
 type found struct {
 	*credentials.Credentials
-	where string
+	told *told
+}
+
+// from makes it of a provider.
+func (cfg CredentialsConfig) from(where string, p credentials.Provider) *found {
+	t := &told{Provider: p, log: cfg.Log}
+	t.mu.keys.Where = where
+	return &found{credentials.New(t), t}
+}
+
+func static(access, secret, session string) credentials.Provider {
+	return &credentials.Static{Value: credentials.Value{AccessKeyID: access, SecretAccessKey: secret, SessionToken: session, SignerType: credentials.SignatureV4}}
 }
 
 // findCredentials goes through the chain. Files are read at once and again when they change; a role is asked for when
 // the first request is made.
 func findCredentials(cfg CredentialsConfig) (*found, error) {
 	if cfg.Anonymous {
-		return &found{credentials.NewStatic("", "", "", credentials.SignatureAnonymous), "none: nothing is signed"}, nil
+		return cfg.from("none: nothing is signed", static("", "", "")), nil
 	}
 	if cfg.AccessKey != "" || cfg.SecretKey != "" {
 		if cfg.AccessKey == "" || cfg.SecretKey == "" {
 			return nil, badConfig("an access key needs its secret key, and the other way round")
 		}
-		return &found{credentials.NewStaticV4(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken), "the configuration"}, nil
+		return cfg.from("the configuration", static(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken)), nil
 	}
 	access := firstEnv("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY")
 	secret := firstEnv("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY")
 	if access != "" && secret != "" {
-		return &found{credentials.NewStaticV4(access, secret, os.Getenv("AWS_SESSION_TOKEN")), "the environment (AWS_ACCESS_KEY_ID)"}, nil
+		return cfg.from("the environment (AWS_ACCESS_KEY_ID)", static(access, secret, os.Getenv("AWS_SESSION_TOKEN"))), nil
 	}
 	if access != "" || secret != "" {
 		return nil, badConfig("only one of AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY is set")
 	}
+	var p *fileCredentials
+	var err error
 	if cfg.File != "" {
-		p, err := openFile(cfg.File, cfg.Profile)
-		if err != nil {
-			return nil, err
-		}
-		return p.found(), nil
+		p, err = openFile(cfg.File, cfg.Profile)
+	} else {
+		p, err = defaultFile(cfg.Profile)
 	}
-	p, err := defaultFile(cfg.Profile)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if p != nil {
-		return p.found(), nil
-	}
-	if !roleHinted() && os.Getenv("AWS_EC2_METADATA_DISABLED") == "true" {
+	case p != nil:
+		return cfg.from(p.watched[0]+", profile "+profileName(p.profile), p), nil
+	case !roleHinted() && os.Getenv("AWS_EC2_METADATA_DISABLED") == "true":
 		return nil, noCredentials(nil)
 	}
-	return &found{credentials.New(newRole()), "the role of this container or instance"}, nil
+	return cfg.from("the role of this container or instance", newRole()), nil
 }
 
-// found are the keys of the file.
-func (p *fileCredentials) found() *found {
-	return &found{credentials.New(p), p.watched + ", profile " + profileName(p.profile)}
+// told is a provider that remembers what may be told of the keys it gave, and tells a log when they change.
+type told struct {
+	credentials.Provider
+	log *slog.Logger
+	mu  struct {
+		sync.Mutex
+		keys   Keys
+		secret string
+	}
+}
+
+// RetrieveWithCredContext asks the provider.
+func (t *told) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
+	v, err := t.Provider.RetrieveWithCredContext(cc)
+	if err != nil {
+		return v, err
+	}
+	var trouble error
+	if p, ok := t.Provider.(interface{ trouble() error }); ok {
+		trouble = p.trouble()
+	}
+	t.note(v, trouble)
+	return v, nil
+}
+
+// Retrieve is RetrieveWithCredContext.
+func (t *told) Retrieve() (credentials.Value, error) { return t.RetrieveWithCredContext(nil) }
+
+// note takes keys as they were given: anew, or, in trouble, the former ones.
+func (t *told) note(v credentials.Value, trouble error) {
+	t.mu.Lock()
+	had, first := t.mu.keys, t.mu.keys.Read.IsZero()
+	changed := !first && t.mu.secret != v.AccessKeyID+"/"+v.SecretAccessKey+"/"+v.SessionToken
+	k := Keys{Where: had.Where, Read: time.Now(), Session: v.SessionToken != ""}
+	if trouble != nil {
+		k.Read, k.Trouble = had.Read, trouble.Error()
+	}
+	for _, s := range []string{v.AccessKeyID, v.SecretAccessKey, v.SessionToken} {
+		k.Blank = k.Blank || strings.TrimSpace(s) != s
+	}
+	if n := len(v.AccessKeyID); n > 0 {
+		k.Access = v.AccessKeyID[:min(4, n/4)] + "..."
+	}
+	t.mu.keys, t.mu.secret = k, v.AccessKeyID+"/"+v.SecretAccessKey+"/"+v.SessionToken
+	t.mu.Unlock()
+	switch {
+	case t.log == nil:
+	case changed:
+		t.log.Info("other access keys are used from now on", "from", k.Where, "access", k.Access)
+	case k.Trouble != "" && k.Trouble != had.Trouble:
+		t.log.Warn("the access keys cannot be read again; those read before stay in use", "from", k.Where, "err", k.Trouble)
+	case k.Trouble == "" && had.Trouble != "":
+		t.log.Info("the access keys can be read again; they are the same", "from", k.Where)
+	}
+}
+
+func (t *told) known() Keys {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mu.keys
 }
 
 // Keys is what may be told of a client's access keys.
@@ -87,13 +153,17 @@ type Keys struct {
 	Session bool // a session token belongs to them
 	// Blank: one of them begins or ends with a blank or a line break, which is hardly meant.
 	Blank bool
+	// Read is when they were read or given last; zero before the first request needed them.
+	Read time.Time
+	// Trouble is why they could not be read when that was tried last: those of before are in use.
+	Trouble string
 }
 
 // Keys says where the access keys are from; a role's service is asked, within seconds. Denied when there are none. The
 // secret stays here.
 func (c *Client) Keys() (Keys, error) {
-	v, err := c.creds.GetWithContext(nil)
-	k := Keys{Where: c.found, Session: v.SessionToken != ""}
+	_, err := c.creds.GetWithContext(nil)
+	k := c.told.known()
 	if err != nil {
 		var own *Error
 		if errors.As(err, &own) {
@@ -101,17 +171,14 @@ func (c *Client) Keys() (Keys, error) {
 		}
 		return k, noCredentials(err)
 	}
-	for _, s := range []string{v.AccessKeyID, v.SecretAccessKey, v.SessionToken} {
-		k.Blank = k.Blank || strings.TrimSpace(s) != s
-	}
-	if n := len(v.AccessKeyID); n > 0 {
-		k.Access = v.AccessKeyID[:min(4, n/4)] + "..."
-	}
 	return k, nil
 }
 
+// KeysKnown is Keys as they are known. Nobody is asked.
+func (c *Client) KeysKnown() Keys { return c.told.known() }
+
 // KeysFrom says where the access keys are looked for. Nobody is asked.
-func (c *Client) KeysFrom() string { return c.found }
+func (c *Client) KeysFrom() string { return c.told.known().Where }
 
 func firstEnv(names ...string) string {
 	for _, name := range names {
@@ -131,201 +198,36 @@ func noCredentials(cause error) *Error {
 	return e
 }
 
-// fileCredentials reads a credentials file and reads it again when it has changed. credentials.Credentials calls it
-// under a lock.
-type fileCredentials struct {
-	path    string // "": the default files, merged
-	watched string // the file whose change counts
-	profile string
-	parsed  *credentials.FileAWSCredentials
-	value   credentials.Value
-	stamp   time.Time // the file's when it was read
-	looked  time.Time
+// longAsk bounds asking a file, a program or a service for keys.
+const longAsk = 30 * time.Second
+
+// asking is a question that may take too long: a credential_process that hangs, a name that is looked up in vain. It is
+// given up then; what it was asked by goes on in a goroutine, of which there is one at most, and its answer counts when it
+// comes after all. credentials.Credentials calls under a lock, which is this type's as well.
+type asking[T any] struct{ pending chan answerTo[T] }
+
+type answerTo[T any] struct {
+	is  T
+	err error
 }
 
-// lookEvery bounds how often a file is looked at.
-const lookEvery = 5 * time.Second
-
-var _ credentials.Provider = (*fileCredentials)(nil)
-
-// openFile reads the file that was asked for.
-func openFile(path, profile string) (*fileCredentials, error) {
-	if err := checkMode(path); err != nil {
-		return nil, err
+func (a *asking[T]) within(limit time.Duration, ask func() (T, error)) (T, error) {
+	if a.pending == nil {
+		pending := make(chan answerTo[T], 1)
+		a.pending = pending
+		go func() {
+			is, err := ask()
+			pending <- answerTo[T]{is, err}
+		}()
 	}
-	p := &fileCredentials{path: path, watched: path, profile: profile}
-	if _, err := p.read(nil); err != nil {
-		return nil, badConfig("credentials file %s, profile %s: %v", path, profileName(profile), err)
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case got := <-a.pending:
+		a.pending = nil
+		return got.is, got.err
+	case <-timer.C:
+		var none T
+		return none, fmt.Errorf("no answer within %v", limit)
 	}
-	if p.value.AccessKeyID == "" {
-		return nil, badConfig("credentials file %s has no aws_access_key_id in profile %s", path, profileName(profile))
-	}
-	return p, nil
 }
-
-// defaultFile reads the files of the AWS tools; nil when there are none, or nothing in them and no profile was asked for.
-func defaultFile(profile string) (*fileCredentials, error) {
-	path := sharedFile("AWS_SHARED_CREDENTIALS_FILE", "credentials")
-	config := sharedFile("AWS_CONFIG_FILE", "config")
-	err := checkMode(path)
-	missing := errors.Is(err, fs.ErrNotExist)
-	if err != nil && !missing {
-		return nil, err
-	}
-	asked := profile != "" || os.Getenv("AWS_PROFILE") != ""
-	if _, err := os.Stat(config); missing && err != nil {
-		if asked {
-			return nil, badConfig("there is no %s for profile %s", path, profileName(profile))
-		}
-		return nil, nil
-	}
-	p := &fileCredentials{watched: path, profile: profile}
-	_, err = p.read(nil)
-	switch {
-	case err == nil && p.value.AccessKeyID != "":
-		return p, nil
-	case asked && err != nil:
-		return nil, badConfig("profile %s: %v", profileName(profile), err)
-	case asked:
-		return nil, badConfig("%s has no aws_access_key_id in profile %s", path, profileName(profile))
-	}
-	return nil, nil // a file for other things (regions, other profiles): a role may still be there
-}
-
-func sharedFile(env, name string) string {
-	if path := os.Getenv(env); path != "" {
-		return path
-	}
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return filepath.Join("/nonexistent", name)
-	}
-	return filepath.Join(home, ".aws", name)
-}
-
-func profileName(profile string) string {
-	if profile == "" {
-		profile = os.Getenv("AWS_PROFILE")
-	}
-	if profile == "" {
-		profile = "default"
-	}
-	return profile
-}
-
-// checkMode refuses a file with secrets that others can read.
-func checkMode(path string) error {
-	info, err := os.Stat(path)
-	if err != nil {
-		e := badConfig("cannot read the credentials file: %v", err)
-		e.Err = err
-		return e
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		e := badConfig("other users can read the credentials file %s (mode %04o); run: chmod 600 %s", path, mode, path)
-		e.Code = "CredentialsFileMode"
-		return e
-	}
-	return nil
-}
-
-func (p *fileCredentials) read(cc *credentials.CredContext) (credentials.Value, error) {
-	stamp := modTime(p.watched)
-	parsed := &credentials.FileAWSCredentials{Filename: p.path, Profile: p.profile}
-	value, err := parsed.RetrieveWithCredContext(cc)
-	p.looked = time.Now()
-	if err != nil || value.AccessKeyID == "" || value.SecretAccessKey == "" {
-		if p.value.AccessKeyID != "" {
-			return p.value, nil // half written; the next look will find it whole
-		}
-		return value, err
-	}
-	p.parsed, p.value, p.stamp = parsed, value, stamp
-	return value, nil
-}
-
-func modTime(path string) time.Time {
-	info, err := os.Stat(path)
-	if err != nil {
-		return time.Time{}
-	}
-	return info.ModTime()
-}
-
-// RetrieveWithCredContext reads the file.
-func (p *fileCredentials) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
-	return p.read(&credentials.CredContext{Client: &http.Client{Timeout: 30 * time.Second}})
-}
-
-// Retrieve is RetrieveWithCredContext.
-func (p *fileCredentials) Retrieve() (credentials.Value, error) {
-	return p.RetrieveWithCredContext(nil)
-}
-
-// IsExpired says when to read again: the file has changed, or what it led to (a process, a session) has expired.
-func (p *fileCredentials) IsExpired() bool {
-	if p.parsed == nil || p.parsed.IsExpired() && !p.value.Expiration.IsZero() {
-		return true
-	}
-	if time.Since(p.looked) < lookEvery {
-		return false
-	}
-	p.looked = time.Now()
-	return !modTime(p.watched).Equal(p.stamp)
-}
-
-// role asks the container's or the instance's metadata service. A host without one must not wait for it long, nor again
-// with every request.
-type role struct {
-	credentials.IAM
-	limit  time.Duration
-	failed error
-	at     time.Time
-}
-
-const (
-	roleLimit     = 3 * time.Second
-	hintedLimit   = 15 * time.Second
-	roleForgetful = 10 * time.Second
-)
-
-var _ credentials.Provider = (*role)(nil)
-
-// roleHinted reports whether the environment names a service that gives credentials.
-func roleHinted() bool {
-	return firstEnv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-		"AWS_WEB_IDENTITY_TOKEN_FILE") != ""
-}
-
-func newRole() *role {
-	r := &role{limit: roleLimit}
-	if roleHinted() {
-		r.limit = hintedLimit
-	}
-	dialer := &net.Dialer{Timeout: r.limit / 3}
-	r.Client = &http.Client{Timeout: r.limit, Transport: &http.Transport{DialContext: dialer.DialContext,
-		DisableKeepAlives: true, TLSHandshakeTimeout: r.limit / 3}}
-	return r
-}
-
-// RetrieveWithCredContext asks, at most for the limit. It has its own client: these requests are not the store's.
-func (r *role) RetrieveWithCredContext(*credentials.CredContext) (credentials.Value, error) {
-	if r.failed != nil && time.Since(r.at) < roleForgetful {
-		return credentials.Value{}, r.failed
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), r.limit)
-	defer cancel()
-	value, err := r.IAM.RetrieveWithCredContext(&credentials.CredContext{Client: r.Client, Context: ctx})
-	if err == nil && value.AccessKeyID == "" {
-		err = errors.New("the metadata service has no role for this machine")
-	}
-	if err != nil {
-		r.failed, r.at = noCredentials(err), time.Now()
-		return credentials.Value{}, r.failed
-	}
-	r.failed = nil
-	return value, nil
-}
-
-// Retrieve is RetrieveWithCredContext.
-func (r *role) Retrieve() (credentials.Value, error) { return r.RetrieveWithCredContext(nil) }

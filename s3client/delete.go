@@ -118,7 +118,7 @@ func parseDeleteResult(o op, doc []byte) (map[string]*Error, error) {
 			results[key] = nil
 		case at(path, "Error"):
 			results[key] = &Error{Op: o.name, Bucket: o.bucket, Key: key, Kind: kindOf(http.StatusOK, code),
-				Status: http.StatusOK, Code: code, Message: message}
+				Status: http.StatusOK, Code: bounded(code, longWord), Message: bounded(message, longMessage)}
 			code, message = "", ""
 		}
 	})

@@ -6,7 +6,7 @@
 // attempt a call. The rest is this package's own:
 //
 //	profile.go      regions, endpoints, limits and quirks of stores
-//	credentials.go  where access keys come from
+//	credentials.go  where access keys come from; credentials_file.go and _role.go, and when they are taken up anew
 //	limit.go        requests in flight, writes a second
 //	retry.go        attempts, back-off, deadlines, and what to think of an answer that got lost
 //	health.go       whether the store answers, and how calls are made while it does not
@@ -27,7 +27,8 @@
 // what a Patient context asks for, until the first answer. So Config.Timeout is waited for once, not by each who comes.
 //
 // Called by cache (through a func), fs/tree, fs/content, fs/upload and cmd/pailfs. Calls nobody of ours. It never
-// caches, never decides about names, and never reports an unknown answer as "not found". It keeps no goroutines; its
-// locks are leaves and guard single fields, but two: a request's body is read under its source's lock, so that nobody
-// reads it any more when the call has returned, and the watch (stall.go) cancels requests under its own.
+// caches, never decides about names, and never reports an unknown answer as "not found". It keeps no goroutines, but for a
+// question about keys that hangs (asking); its locks are leaves and guard single fields, but two: a request's body is read
+// under its source's lock, so that nobody reads it any more when the call has returned, and the watch (stall.go) cancels
+// requests under its own. minio-go asks for keys under a lock of its own: whoever sends a request waits while they are read.
 package s3client

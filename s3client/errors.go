@@ -61,7 +61,7 @@ type Error struct {
 	Status      int    // HTTP status, 0 without an answer
 	Code        string // the store's code: NoSuchKey, SlowDown, ...
 	Message     string // the store's words
-	RequestID   string // x-amz-request-id, for the operator of the store
+	RequestID   string // x-amz-request-id or x-trans-id, for the operator of the store; "" without an answer
 	Region      string // the region the store expects, with AuthorizationHeaderMalformed
 	Err         error  // the cause
 }
@@ -85,6 +85,9 @@ func (e *Error) Error() string {
 	default:
 		if e.Err != nil {
 			s += ": " + e.Err.Error()
+		}
+		if e.RequestID != "" { // the answer broke off
+			s += " (request " + e.RequestID + ")"
 		}
 		return s
 	}

@@ -132,7 +132,7 @@ func contentRange(s string) (first, last, total int64, ok bool) {
 		n *int64
 	}{{from, &first}, {to, &last}, {all, &total}} {
 		n, err := strconv.ParseInt(f.s, 10, 64)
-		if err != nil || n < 0 {
+		if err != nil || n < 0 || n > mostBytes {
 			return 0, 0, 0, false
 		}
 		*f.n = n

@@ -64,7 +64,7 @@ func TestGet(t *testing.T) {
 	if got := c.Counters().Snapshot(); got.Get != 6 || got.Retries != 0 || got.BytesIn != 100000*2+1+1+10+4321 {
 		t.Errorf("%+v", got)
 	}
-	if n := len(c.gate.slots); n != 0 {
+	if n := c.gate.slots.inUse(); n != 0 {
 		t.Errorf("%d slots still taken", n)
 	}
 }
@@ -76,7 +76,7 @@ func TestGetAnotherVersion(t *testing.T) {
 	})
 	_, _, err := c.Get(t.Context(), GetRequest{Bucket: "bucket", Key: "k", ETag: "e1"})
 	want(t, "the answer's own ETag", err, Changed, "")
-	if n := len(c.gate.slots); n != 0 {
+	if n := c.gate.slots.inUse(); n != 0 {
 		t.Errorf("%d slots still taken", n)
 	}
 }
@@ -98,7 +98,7 @@ func TestGetStrangeAnswers(t *testing.T) {
 		c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request, _ int) { answer(w) })
 		_, _, err := c.Get(t.Context(), GetRequest{Bucket: "bucket", Key: "k", Offset: 10, Length: 10})
 		want(t, name, err, Unknown, "UnknownAnswer")
-		if n := len(c.gate.slots); n != 0 {
+		if n := c.gate.slots.inUse(); n != 0 {
 			t.Errorf("%s: %d slots still taken", name, n)
 		}
 	}
@@ -266,7 +266,7 @@ func TestCloseWhileReading(t *testing.T) {
 	if err := <-done; err == nil || err == io.EOF {
 		t.Errorf("read of a closed body: %v", err)
 	}
-	if n := len(c.gate.slots); n != 0 {
+	if n := c.gate.slots.inUse(); n != 0 {
 		t.Errorf("%d slots still taken", n)
 	}
 }

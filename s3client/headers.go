@@ -133,7 +133,7 @@ func storedAt(h http.Header) time.Time {
 
 func contentLength(h http.Header) int64 {
 	n, err := strconv.ParseInt(h.Get("Content-Length"), 10, 64)
-	if err != nil || n < 0 {
+	if err != nil || n < 0 || n > mostBytes {
 		return -1
 	}
 	return n

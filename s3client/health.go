@@ -12,7 +12,8 @@ import (
 
 // Health is whether the store answers.
 type Health struct {
-	// Away: two attempts and more got no answer, over some seconds, and none got one in between.
+	// Away: two attempts and more got no answer, over some seconds, or one that waited for so long, and none got one in
+	// between.
 	Away  bool
 	Since time.Time // when the first of them began
 	Err   error     // what became of the last
@@ -29,6 +30,11 @@ func (c *Client) Health() Health {
 	return Health{Away: true, Since: h.mu.since, Err: h.mu.err}
 }
 
+// Answered is when the store last answered anything, or when the client was made.
+func (c *Client) Answered() time.Time {
+	return c.health.born.Add(time.Duration(c.health.answered.Load()))
+}
+
 const (
 	// awayAfter is how long no attempt may get an answer before the store is away. An endpoint that is restarted or that
 	// moves to another host comes back sooner.
@@ -43,7 +49,7 @@ const (
 
 // health knows whether the store answers.
 //
-//	answering -> failing (an attempt without an answer) -> away (another one, awayAfter later)
+//	answering -> failing (an attempt without an answer) -> away (another one, awayAfter later, or one that waited that long)
 //	any -> answering (any answer of the store)
 //
 // While the store is away a call is one quick attempt: --timeout was waited for by those who found out. Calls with
@@ -109,7 +115,9 @@ func (h *health) miss(at *attempt, e *Error) {
 	h.mu.missed++
 	h.mu.err = e
 	now := time.Now()
-	if h.mu.missed > 1 && now.Sub(h.mu.since) >= awayAfter {
+	// One attempt that waited for so long by itself says as much as two that were refused at once.
+	waited := now.Sub(at.start) >= awayAfter
+	if (h.mu.missed > 1 || waited) && now.Sub(h.mu.since) >= awayAfter {
 		h.mu.away = true
 	}
 	if !at.quick || !errors.Is(e, errNoAnswer) {

@@ -17,6 +17,10 @@ import (
 // is hidden (delete markers); each of the store's pages stands for 1000 of those.
 const maxEmptyPages = 1000
 
+// mostBytes is more than any object has: 1 EiB, where the largest store takes 50 TB. With less than that nobody's arithmetic of
+// offsets and blocks overflows; an answer that says more is none.
+const mostBytes = 1 << 60
+
 // List reads one page of a listing.
 func (c *Client) List(ctx context.Context, req ListRequest) (ListPage, error) {
 	o := op{name: "List Objects", bucket: req.Bucket, key: req.Prefix}
@@ -28,6 +32,9 @@ func (c *Client) List(ctx context.Context, req ListRequest) (ListPage, error) {
 		raw, err := c.listPage(ctx, o, req, cursor)
 		if err != nil {
 			return ListPage{}, err
+		}
+		if stray, ok := raw.stray(req); ok {
+			return ListPage{}, failed(o, Unknown, "UnknownAnswer", "the listing of %q shows %q", req.Prefix, stray)
 		}
 		page := raw.page(req)
 		if page.Next != "" || !raw.truncated {
@@ -139,6 +146,21 @@ func (r rawPage) cursor() string {
 	return r.token
 }
 
+// stray finds a name that the request did not ask for. A name of elsewhere would be shown, and deleted, where it is not.
+func (r rawPage) stray(req ListRequest) (name string, found bool) {
+	for i := range r.objects {
+		if !strings.HasPrefix(r.objects[i].Key, req.Prefix) {
+			return r.objects[i].Key, true
+		}
+	}
+	for _, p := range r.prefixes {
+		if below, ok := strings.CutPrefix(p, req.Prefix); !ok || below == "" || !strings.HasSuffix(p, req.Delimiter) {
+			return p, true
+		}
+	}
+	return "", false
+}
+
 // page sorts, takes out what stands at or before After, and finds where the next page begins.
 func (r rawPage) page(req ListRequest) ListPage {
 	p := ListPage{
@@ -216,7 +238,7 @@ func objectField(o *Object, name string, text []byte) {
 		o.ETag = unquote(string(text))
 	case "Size":
 		n, err := strconv.ParseInt(string(text), 10, 64)
-		if err != nil {
+		if err != nil || n > mostBytes {
 			n = -1
 		}
 		o.Size = n

@@ -2,6 +2,7 @@ package s3client
 
 import (
 	"cmp"
+	"context"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -37,11 +38,15 @@ type Config struct {
 	MaxRequests int
 	// WriteRate bounds writes a second (PUT, COPY, POST, DELETE); 0 is the profile's: 450 for nhn, none else.
 	WriteRate float64
+	// BandwidthUp and BandwidthDown bound the bytes of bodies a second; 0 is no limit, LeastBandwidth the least.
+	BandwidthUp, BandwidthDown int64
 	// BodyStall is how long an object's body may stand still before the rest is asked for on another connection, 5 s by
 	// default.
 	BodyStall time.Duration
 	// UserAgent is sent with each request, "pailfs/VERSION".
 	UserAgent string
+	// Trace, when not nil, is told of each attempt of a call, by the goroutine that makes it.
+	Trace func(ctx context.Context, e Exchange)
 	// Transport replaces the own one, for tests.
 	Transport http.RoundTripper
 }
@@ -70,7 +75,7 @@ const (
 type Client struct {
 	core    *minio.Core
 	creds   *credentials.Credentials
-	found   string // where creds are from
+	told    *told // what creds may tell
 	http    *http.Client
 	wire    *wire
 	base    *url.URL
@@ -83,7 +88,8 @@ type Client struct {
 	bodies  time.Duration // those of objects
 	first   time.Duration // for the first try of an object's answer
 	health  health
-	listV1  atomic.Bool // the store turned out not to know version 2
+	trace   func(ctx context.Context, e Exchange) // nil: nobody listens
+	listV1  atomic.Bool                           // the store turned out not to know version 2
 	// looseCopies: a copy cannot be pinned to a multipart object's ETag (copy.go).
 	looseCopies atomic.Bool
 }
@@ -101,7 +107,8 @@ func Open(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{creds: creds.Credentials, found: creds.where, base: base, profile: profile, hosted: cfg.VirtualHosted, timeout: cfg.Timeout}
+	c := &Client{creds: creds.Credentials, told: creds.told, base: base, profile: profile, hosted: cfg.VirtualHosted, timeout: cfg.Timeout,
+		trace: cfg.Trace}
 	c.health.born = time.Now()
 	if c.timeout < 0 || cfg.BodyStall < 0 || cfg.MaxRequests < 0 || cfg.WriteRate < 0 {
 		return nil, badConfig("times, requests and rate cannot be negative")
@@ -116,13 +123,16 @@ func Open(cfg Config) (*Client, error) {
 	if cfg.MaxRequests == 0 {
 		cfg.MaxRequests = defaultMaxRequests
 	}
-	if cfg.WriteRate == 0 && profile.Name == "nhn" {
-		cfg.WriteRate = nhnWriteRate
+	if cfg.WriteRate == 0 {
+		cfg.WriteRate = profile.usualWriteRate()
 	}
 	c.gate = newGate(cfg.MaxRequests, cfg.WriteRate)
 	c.listV1.Store(profile.ListV1)
 	c.looseCopies.Store(profile.Name == "nhn" || profile.Name == "swift")
 	if c.wire, err = newWire(cfg, profile, &c.count, c.stall); err != nil {
+		return nil, err
+	}
+	if err := c.SetLimits(Limits{Requests: cfg.MaxRequests, WriteRate: cfg.WriteRate, Up: cfg.BandwidthUp, Down: cfg.BandwidthDown}); err != nil {
 		return nil, err
 	}
 	c.http = &http.Client{Transport: c.wire, CheckRedirect: func(*http.Request, []*http.Request) error {

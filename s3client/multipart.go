@@ -144,28 +144,38 @@ func (c *Client) AbortUpload(ctx context.Context, bucket, key, uploadID string) 
 	})
 }
 
+const (
+	// mostParts is how many parts an upload has at most, at the largest store.
+	mostParts = 10000
+	// mostUploads bounds a list of uploads, which a store could go on with for ever.
+	mostUploads = 1 << 20
+)
+
 // Parts lists an upload's parts.
 func (c *Client) Parts(ctx context.Context, bucket, key, uploadID string) ([]Part, error) {
 	o := op{name: "List Parts", bucket: bucket, key: key}
 	query := url.Values{"uploadId": {uploadID}, "encoding-type": {"url"}}
 	var parts []Part
+	last := 0
 	for {
 		page, next, err := c.partsPage(ctx, o, query)
 		if err != nil {
 			return nil, err
 		}
 		parts = append(parts, page...)
-		if next == "" {
+		if next == 0 {
 			return parts, nil
 		}
-		if next == query.Get("part-number-marker") {
-			return nil, failed(o, Unknown, "UnknownAnswer", "the list of parts does not go on after part %s", next)
+		if next <= last || len(parts) > mostParts {
+			return nil, failed(o, Unknown, "UnknownAnswer", "the list of parts does not go on after part %d, or does not end", next)
 		}
-		query.Set("part-number-marker", next)
+		last = next
+		query.Set("part-number-marker", strconv.Itoa(next))
 	}
 }
 
-func (c *Client) partsPage(ctx context.Context, o op, query url.Values) (parts []Part, next string, err error) {
+// partsPage also gives the number behind which the next page begins, 0 at the end.
+func (c *Client) partsPage(ctx context.Context, o op, query url.Values) (parts []Part, next int, err error) {
 	err = c.do(ctx, o, func(ctx context.Context, a *attempt) error {
 		doc, err := c.signed(ctx, a, signedRequest{method: http.MethodGet, bucket: o.bucket, key: o.key, query: query},
 			"ListPartsResult")
@@ -177,7 +187,7 @@ func (c *Client) partsPage(ctx context.Context, o op, query url.Values) (parts [
 	return parts, next, err
 }
 
-func parseParts(doc []byte) (parts []Part, next string, err error) {
+func parseParts(doc []byte) (parts []Part, next int, err error) {
 	var p Part
 	truncated, bad := false, false
 	_, err = walkXML(doc, func(path [][]byte, text []byte) {
@@ -190,6 +200,7 @@ func parseParts(doc []byte) (parts []Part, next string, err error) {
 		case at(path, "Part", "Size"):
 			p.Size, err = strconv.ParseInt(string(text), 10, 64)
 		case at(path, "Part"):
+			bad = bad || p.Number < 1 || p.Size < 0 || p.Size > mostBytes
 			parts = append(parts, p)
 			p = Part{}
 		case at(path, "IsTruncated"):
@@ -201,7 +212,7 @@ func parseParts(doc []byte) (parts []Part, next string, err error) {
 		err = errors.New("a part without a number or a size in the list")
 	}
 	if truncated && len(parts) > 0 {
-		next = strconv.Itoa(parts[len(parts)-1].Number)
+		next = parts[len(parts)-1].Number
 	}
 	return parts, next, err
 }
@@ -239,6 +250,11 @@ func (c *Client) listUploads(ctx context.Context, o op, prefix string) ([]Upload
 		if err != nil {
 			return nil, err
 		}
+		for _, u := range page {
+			if !strings.HasPrefix(u.Key, prefix) { // who is to abort those of a prefix must not abort others
+				return nil, failed(o, Unknown, "UnknownAnswer", "the list of uploads of %q shows %q", prefix, u.Key)
+			}
+		}
 		uploads = append(uploads, page...)
 		if !truncated {
 			return uploads, nil
@@ -248,8 +264,11 @@ func (c *Client) listUploads(ctx context.Context, o op, prefix string) ([]Upload
 			return nil, failed(o, Unknown, "UnknownAnswer", "the list of uploads says there is more, but not where")
 		}
 		last := page[len(page)-1]
-		if last.Key == query.Get("key-marker") && last.ID == query.Get("upload-id-marker") {
+		if last.Key < query.Get("key-marker") || last.Key == query.Get("key-marker") && last.ID == query.Get("upload-id-marker") {
 			return nil, failed(o, Unknown, "UnknownAnswer", "the list of uploads does not go on after %q", last.Key)
+		}
+		if len(uploads) > mostUploads {
+			return nil, failed(o, Unknown, "UnknownAnswer", "more than %d unfinished uploads: ask for those below a prefix", mostUploads)
 		}
 		query.Set("key-marker", last.Key)
 		query.Set("upload-id-marker", last.ID)

@@ -231,7 +231,7 @@ func TestUploads(t *testing.T) {
 		}
 		io.WriteString(w, `<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key>b</Key><UploadId>u2</UploadId></Upload></ListMultipartUploadsResult>`)
 	})
-	got, err := c.Uploads(t.Context(), "bucket", "p")
+	got, err := c.Uploads(t.Context(), "bucket", "")
 	noError(t, err)
 	if len(got) != 2 || got[0].Key != "a\nb c" || got[0].ID != "u1" || got[0].Initiated.Year() != 2024 || got[1].Key != "b" {
 		t.Errorf("%+v", got)

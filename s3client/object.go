@@ -12,9 +12,11 @@ import (
 	"github.com/minio/minio-go/v7"
 )
 
+const headObject = "HEAD Object"
+
 // Head reads an object's attributes.
 func (c *Client) Head(ctx context.Context, bucket, key string) (Object, error) {
-	obj, _, err := c.head(ctx, op{name: "HEAD Object", bucket: bucket, key: key, object: true})
+	obj, _, err := c.head(ctx, op{name: headObject, bucket: bucket, key: key, object: true})
 	return obj, err
 }
 
@@ -137,7 +139,7 @@ func needETag(etag string) error {
 // storedSince looks once whether the object was written after a moment of our clock. Both times it compares are the
 // store's own: the object's and the answer's.
 func (c *Client) storedSince(ctx context.Context, o op, started time.Time) (Object, bool) {
-	o = op{name: "HEAD Object", bucket: o.bucket, key: o.key, once: true}
+	o = op{name: headObject, bucket: o.bucket, key: o.key, once: true}
 	obj, date, err := c.head(ctx, o)
 	if err != nil || date.IsZero() || obj.Modified.IsZero() {
 		return obj, false

@@ -166,11 +166,13 @@ func profileOf(cfg Config) (Profile, *url.URL, error) {
 func endpointURL(endpoint string) (*url.URL, error) {
 	u, err := url.Parse(endpoint)
 	switch {
-	case err != nil:
-		return nil, badConfig("endpoint %q is not a URL: %v", endpoint, err)
+	case err != nil: // whose text has the whole, a password included
+		return nil, badConfig("the endpoint is not a URL")
+	case u.User != nil:
+		return nil, badConfig("the endpoint has a user or password in it: it must be a host and a port, nothing more")
 	case u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "":
-		return nil, badConfig("endpoint %q must look like https://HOST or https://HOST:PORT", endpoint)
-	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "", u.User != nil:
+		return nil, badConfig("the endpoint must look like https://HOST or https://HOST:PORT")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
 		return nil, badConfig("endpoint %q must be a host and a port, nothing more", endpoint)
 	}
 	u.Path = ""

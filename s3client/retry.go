@@ -39,6 +39,7 @@ const (
 	// while its identity service is away for a moment, and a wrong endpoint has no address at the tenth try either.
 	most500  = 6
 	most403  = 3
+	most400  = 3
 	mostHost = 4
 )
 
@@ -47,19 +48,20 @@ type retrier struct {
 	deadline            time.Time
 	attempts            int
 	in500, in403, in404 int
+	in400               int
 	noHost              int
 	pinned, plain       bool
 	jitter              func(time.Duration) time.Duration
 }
 
 // next is the pause before the next attempt, false when the error is final.
-func (r *retrier) next(e *Error, at *attempt, bareHEAD bool, now time.Time) (time.Duration, bool) {
+func (r *retrier) next(e *Error, at *attempt, wordless bool, now time.Time) (time.Duration, bool) {
 	r.attempts++
 	r.deadline = r.deadline.Add(at.progress())
 	switch e.Kind {
 	case Temporary, Throttled:
 	case Denied:
-		if !hiccup(e, bareHEAD) {
+		if !hiccup(e, wordless) {
 			return 0, false
 		}
 		if r.in403++; r.in403 >= most403 {
@@ -71,6 +73,14 @@ func (r *retrier) next(e *Error, at *attempt, bareHEAD bool, now time.Time) (tim
 			return 0, false
 		}
 		r.in404++
+	case Invalid:
+		// Behind the 400 of a HEAD there may be a RequestTimeout. (Of a bucket's the words are fetched.)
+		if !wordless || e.Status != http.StatusBadRequest {
+			return 0, false
+		}
+		if r.in400++; r.in400 >= most400 {
+			return 0, false
+		}
 	default:
 		return 0, false
 	}
@@ -94,14 +104,15 @@ func (r *retrier) next(e *Error, at *attempt, bareHEAD bool, now time.Time) (tim
 	return pause, true
 }
 
-// hiccup is a refusal that a valid request can get: the identity service was away, or a session token has just expired
-// and is renewed. A HEAD has no code, so its bare 403 is given the same chance.
-func hiccup(e *Error, bareHEAD bool) bool {
+// hiccup is a refusal that a valid request can get: the identity service was away, or the keys have been renewed and are
+// read again (pause). A HEAD has no code, so its 403 without a word is given the same chance.
+func hiccup(e *Error, wordless bool) bool {
 	switch e.Code {
-	case "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "TokenRefreshRequired":
+	case "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidToken", "TokenRefreshRequired",
+		"XAdminUserNotFound":
 		return true
 	}
-	return bareHEAD && e.Status == http.StatusForbidden && e.Code == ""
+	return wordless && e.Status == http.StatusForbidden && e.Code == ""
 }
 
 // backoff doubles from firstPause to longPause, with full jitter.
@@ -145,6 +156,7 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 		err = fn(withAttempt(ctx, at), at)
 		if err == nil {
 			c.health.answer()
+			c.tell(ctx, o, at, r.attempts, nil)
 			if o.left != nil {
 				*o.left = time.Until(r.deadline)
 			}
@@ -152,6 +164,7 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 		}
 		leave()
 		e := c.failure(ctx, o, at, err)
+		c.tell(ctx, o, at, r.attempts, e)
 		if e.Kind == Throttled {
 			c.count.throttled.Add(1)
 		}
@@ -186,7 +199,8 @@ func (c *Client) limit(o op) time.Duration {
 
 // pause waits before the next attempt. Its error is the call's.
 func (c *Client) pause(ctx context.Context, o op, r *retrier, at *attempt, e *Error) error {
-	d, again := r.next(e, at, at.status == http.StatusForbidden && at.answer == nil, time.Now())
+	wordless := at.answer == nil && (at.status == http.StatusForbidden || at.status == http.StatusBadRequest && o.name == headObject)
+	d, again := r.next(e, at, wordless, time.Now())
 	if !again {
 		return e
 	}

@@ -286,6 +286,25 @@ func TestBodyIsLeftAlone(t *testing.T) {
 	}
 }
 
+// A 400 to a HEAD comes without a word. It may be a RequestTimeout, so that it is asked twice more; one to a GET has its code.
+func TestA400WithoutAWord(t *testing.T) {
+	for fails, want := range map[int]Kind{2: Unknown, 3: Invalid} {
+		n, whole := 0, stored.Clone()
+		whole.Set("Content-Length", "4")
+		bubble(t, func(*http.Request) (*http.Response, error) {
+			if n++; n <= fails {
+				return reply(400, nil, ""), nil
+			}
+			return reply(200, whole, ""), nil
+		}, func(t *testing.T, c *Client) {
+			_, err := c.Head(t.Context(), "bucket", "k")
+			if (err == nil) != (fails < 3) || KindOf(err) != want || n != 3 {
+				t.Errorf("after %d: %v, %d requests", fails, err, n)
+			}
+		})
+	}
+}
+
 func TestCancelDuringPause(t *testing.T) {
 	bubble(t, func(*http.Request) (*http.Response, error) {
 		return reply(503, http.Header{"Retry-After": {"60"}}, errorDoc("SlowDown")), nil
@@ -367,7 +386,7 @@ func TestThreeQuartersOfTheSlotsSendBodies(t *testing.T) {
 	for _, leave := range leaves {
 		leave()
 	}
-	if len(g.slots)+len(g.bodies) != 0 {
+	if g.slots.inUse()+g.bodies.inUse() != 0 {
 		t.Error("slots left behind")
 	}
 }

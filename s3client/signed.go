@@ -2,6 +2,7 @@ package s3client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/md5"
 	"crypto/sha256"
@@ -24,6 +25,7 @@ import (
 // signedRequest is a request with a small body or none.
 type signedRequest struct {
 	method, bucket, key string
+	region              string // that is signed for; "": the profile's
 	query               url.Values
 	header              http.Header
 	body                []byte
@@ -107,7 +109,7 @@ func (c *Client) signedHTTP(ctx context.Context, r signedRequest) (*http.Request
 	if value.SignerType.IsAnonymous() {
 		return req, nil
 	}
-	return signer.SignV4(*req, value.AccessKeyID, value.SecretAccessKey, value.SessionToken, c.profile.Region), nil
+	return signer.SignV4(*req, value.AccessKeyID, value.SecretAccessKey, value.SessionToken, cmp.Or(r.region, c.profile.Region)), nil
 }
 
 // target is the request's URL, of the same form as minio-go's.

@@ -141,13 +141,19 @@ func (w *watch) look() {
 
 // sendBody tells the watch of each piece of a request's body.
 type sendBody struct {
-	rc  io.ReadCloser
-	at  *attempt
-	out *atomic.Int64
+	rc    io.ReadCloser
+	ctx   context.Context
+	at    *attempt
+	out   *atomic.Int64
+	limit *bandwidth
 }
 
+// Read hands bytes out when the bandwidth allows. The watch takes the wait for bytes that move, as they would without a limit.
 func (b *sendBody) Read(p []byte) (int, error) {
-	n, err := b.rc.Read(p)
+	n, err := b.rc.Read(p[:b.limit.piece(len(p))])
+	if err := b.limit.wait(b.ctx, n, func() { b.at.moved.Store(int64(b.at.dog.taken())) }); err != nil {
+		return 0, err
+	}
 	if now := b.at.dog.taken(); n > 0 {
 		b.at.moved.Store(int64(now))
 	}
@@ -165,6 +171,7 @@ type recvBody struct {
 	at     *attempt
 	in     *atomic.Int64
 	left   int64 // of what is taken from it: minio-go reads what it does not need to the end
+	limit  *bandwidth
 }
 
 func (b *recvBody) Read(p []byte) (int, error) {
@@ -173,8 +180,11 @@ func (b *recvBody) Read(p []byte) (int, error) {
 		return 0, errEndless
 	}
 	began := b.at.dog.wait()
-	n, err := b.rc.Read(p)
+	n, err := b.rc.Read(p[:b.limit.piece(len(p))])
 	b.at.dog.rest()
+	// Paid for afterwards, when it is known how much there was, and no wait of the watch is going on. What came is handed out
+	// in any case: a context that has ended is seen by the next Read.
+	_ = b.limit.wait(b.ctx, n, func() {})
 	b.left -= int64(n)
 	if n > 0 {
 		b.in.Add(int64(n))

@@ -4,13 +4,17 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"time"
 )
 
 const (
+	// mostIdle leaves room for a limit of requests that is raised later; idleTimeout takes away what is not used.
+	mostIdle         = 256
 	dialTimeout      = 10 * time.Second
 	handshakeTimeout = 10 * time.Second
 	idleTimeout      = 60 * time.Second
@@ -45,11 +49,11 @@ func newWire(cfg Config, p Profile, count *Counters, stall time.Duration) (*wire
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}
 	requests := cfg.MaxRequests
 	t := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy:                 proxyFor,
 		DialContext:           dialer.DialContext,
 		TLSClientConfig:       conf,
 		TLSHandshakeTimeout:   handshakeTimeout,
-		MaxIdleConnsPerHost:   max(requests, 2),
+		MaxIdleConnsPerHost:   max(requests, mostIdle),
 		IdleConnTimeout:       idleTimeout,
 		ExpectContinueTimeout: time.Second,
 		DisableCompression:    true, // the bytes are the object's
@@ -70,6 +74,18 @@ func newWire(cfg Config, p Profile, count *Counters, stall time.Duration) (*wire
 	}
 	w.base, w.own = t, t
 	return w, nil
+}
+
+// errProxy says what the library would say with the whole address, a password included.
+var errProxy = errors.New("the proxy in HTTPS_PROXY or HTTP_PROXY has no address of the form http://HOST:PORT")
+
+// proxyFor is the environment's proxy for a request.
+func proxyFor(r *http.Request) (*url.URL, error) {
+	proxy, err := http.ProxyFromEnvironment(r)
+	if err != nil {
+		return nil, errProxy
+	}
+	return proxy, nil
 }
 
 // trustedBy is the system's certificates and those of a PEM file.

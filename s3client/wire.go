@@ -55,9 +55,9 @@ func (at *attempt) requestID() string {
 		return ""
 	}
 	if id := at.header.Get("X-Amz-Request-Id"); id != "" {
-		return id
+		return bounded(id, longWord)
 	}
-	return at.header.Get("X-Trans-Id")
+	return bounded(at.header.Get("X-Trans-Id"), longWord)
 }
 
 func (at *attempt) sourceErr() error {
@@ -104,6 +104,7 @@ type wire struct {
 	closeHEAD func(*http.Request) bool // HEADs that need a connection of their own
 	watch     *watch
 	dropped   atomic.Int64 // when idle connections were last dropped, as watch counts it
+	up, down  bandwidth
 }
 
 // maxErrorBody bounds an error document.
@@ -119,9 +120,10 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	at.sent = true
 	ctx, cancel := context.WithCancelCause(req.Context())
 	out := w.prepare(ctx, req, at)
-	w.count.request(out)
+	kind, began := w.count.request(out), time.Now()
 	at.dog.begin(w.watch, at.wait, cancel)
 	resp, err := w.base.RoundTrip(out)
+	w.count.answers.note(kind, resp, began, err != nil && req.Context().Err() != nil)
 	if err != nil {
 		at.dog.end()
 		if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
@@ -138,7 +140,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	at.status, at.header = resp.StatusCode, resp.Header
 	resp.Header = plainHeader(resp.Header)
 	resp.Request = req
-	body := &recvBody{rc: resp.Body, ctx: ctx, cancel: cancel, at: at, in: &w.count.bytesIn, left: maxAnswer}
+	body := &recvBody{rc: resp.Body, ctx: ctx, cancel: cancel, at: at, in: &w.count.bytesIn, left: maxAnswer, limit: &w.down}
 	if req.Method == http.MethodGet {
 		body.left = math.MaxInt64 // an object, or a document that signed.go bounds
 	}
@@ -163,7 +165,7 @@ func (w *wire) prepare(ctx context.Context, req *http.Request, at *attempt) *htt
 		out.Close = true
 	}
 	if req.Body != nil && req.Body != http.NoBody {
-		out.Body = &sendBody{rc: req.Body, at: at, out: &w.count.bytesOut}
+		out.Body = &sendBody{rc: req.Body, ctx: ctx, at: at, out: &w.count.bytesOut, limit: &w.up}
 	}
 	return out
 }

@@ -87,6 +87,9 @@ func openLocked(path string) (*os.File, error) {
 			return nil, errors.Join(fmt.Errorf("%s: %w", path, ErrArchiveInUse), f.Close())
 		}
 		here, err := f.Stat()
+		if err == nil {
+			err = ownFile(f)
+		}
 		if err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
@@ -98,6 +101,18 @@ func openLocked(path string) (*os.File, error) {
 		}
 	}
 	return nil, fmt.Errorf("%s: %w", path, ErrArchiveInUse)
+}
+
+// ownFile refuses a file that somebody else has put there: what it says of owners and modes would be believed.
+func ownFile(f *os.File) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return fmt.Errorf("look at %s: %w", f.Name(), err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Mode&0o077 != 0 || int(st.Uid) != os.Geteuid() || st.Nlink > 1 {
+		return fmt.Errorf("%s is not a file of one's own, with mode 0600: %w", f.Name(), os.ErrPermission)
+	}
+	return nil
 }
 
 // Load hands out what was kept, oldest first; of a key the last one counts. It ends at the first damage. value is the

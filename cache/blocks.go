@@ -33,6 +33,9 @@ type BlocksOptions struct {
 	Fetch Fetch
 	// MaxFetchBytes is the longest single fetch, in whole blocks. Default 8 MiB, at most half of MemoryBytes.
 	MaxFetchBytes int64
+	// Carry, when not nil, makes the context that Fetch gets of the flight's own and of that of the View it was begun for: what
+	// of it should be known there. It must not end with the View's.
+	Carry func(own, view context.Context) context.Context
 	// Disk is the tier below the memory; nil for none. It must have the same BlockBytes, and is closed after the Blocks.
 	Disk *Disk
 }
@@ -74,6 +77,7 @@ type Blocks struct {
 	hits, misses, fetches, fetched atomic.Int64
 	queued                         atomic.Int64 // len(mu.queue), to be looked at without the lock
 	toDisk                         atomic.Int64 // bytes of offered blocks in the queue of the disk
+	lent                           atomic.Int64 // bytes of blocks that are nobody's copy (Lend), a part of buffers.held
 
 	mu struct {
 		sync.Mutex

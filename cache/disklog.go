@@ -203,7 +203,7 @@ func (d *Disk) replayWritten(p *part, f *fields) {
 	v := p.key.version.Value()
 	i := int64(f.number())
 	n := int64(len(f.b) / 4)
-	if f.bad || len(f.b)%4 != 0 || i < p.first || i+n > p.first+int64(p.blocks) {
+	if f.bad || len(f.b)%4 != 0 || i < p.first || i > p.first+int64(p.blocks)-n {
 		return
 	}
 	for j := range n {

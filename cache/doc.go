@@ -35,6 +35,8 @@
 // free, more is taken for the sake of a long run. So what the system gave is at most 3.3 % (a 31st) and one extent more
 // than what was ever counted at once. It is given back with the Blocks alone.
 //
+// Up to half of the memory is lent to who writes (Lend), while readers do not need it; it counts as held.
+//
 // A demand flight that does not fit waits in a queue, first come first served; a prefetch that does not fit into half
 // the memory is not begun. The queue cannot stall: when nothing is in flight its head goes whatever Views hold (a
 // flight is never longer than half the memory), and a flight that has begun needs nothing that a View could withhold.

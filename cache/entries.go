@@ -249,13 +249,19 @@ func (c *Entries[E]) shrinkLocked() {
 // loseLocked drops the directory's oldest name for want of room. If that was a change made here, listings begun before
 // it could bring the old state back: they are void from then on.
 func (c *Entries[E]) loseLocked(d *directory[E]) {
+	if i := d.names.oldest; i != 0 && d.names.at(i).record.kind() == present {
+		d.order(i, false)
+	}
 	_, r, ok := d.names.RemoveOldest()
 	if !ok {
 		return
 	}
 	c.mu.names--
 	c.mu.seq++
-	d.lost, d.complete, d.sorted = c.mu.seq, false, nil
+	d.lost, d.complete = c.mu.seq, false
+	if d.names.compact() {
+		d.sorted = nil
+	}
 	d.floor = max(d.floor, r.local)
 }
 

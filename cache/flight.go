@@ -86,20 +86,20 @@ func (b *Blocks) claim(ctx context.Context, v Version, version unique.Handle[Ver
 	run := 0 // length of the run of unclaimed blocks before i
 	for i := range blocks {
 		if blocks[i] != nil {
-			waits, run = b.demandLocked(waits, v, version, first, i, run), 0
+			waits, run = b.demandLocked(ctx, waits, v, version, first, i, run), 0
 			continue
 		}
 		k := blockKey{version, first + int64(i)}
 		if p := b.mu.flying[k]; p != nil && !p.flight.cancelled {
-			waits, run = b.demandLocked(waits, v, version, first, i, run), 0
+			waits, run = b.demandLocked(ctx, waits, v, version, first, i, run), 0
 			waits = append(waits, p.joinLocked(i))
 		} else if blocks[i] = b.memory.get(k); blocks[i] != nil {
-			waits, run = b.demandLocked(waits, v, version, first, i, run), 0
+			waits, run = b.demandLocked(ctx, waits, v, version, first, i, run), 0
 		} else if run++; int64(run) == b.maxRun() {
-			waits, run = b.demandLocked(waits, v, version, first, i+1, run), 0
+			waits, run = b.demandLocked(ctx, waits, v, version, first, i+1, run), 0
 		}
 	}
-	waits = b.demandLocked(waits, v, version, first, len(blocks), run)
+	waits = b.demandLocked(ctx, waits, v, version, first, len(blocks), run)
 	b.admitLocked()
 	return waits, nil
 }
@@ -112,12 +112,15 @@ func (p *pending) joinLocked(i int) wait {
 
 // demandLocked queues flights for the run of blocks that ends before position end, one for each stretch that is on disk
 // or is not, and joins them.
-func (b *Blocks) demandLocked(waits []wait, v Version, version unique.Handle[Version], first int64, end, run int) []wait {
+func (b *Blocks) demandLocked(ctx context.Context, waits []wait, v Version, version unique.Handle[Version], first int64, end, run int) []wait {
 	for at := end - run; at < end; {
 		n, disk := b.tier(v, version, first+int64(at), end-at)
 		f := b.newFlightLocked(v, version, first+int64(at), n)
 		f.disk = disk
 		f.queued = true
+		if b.o.Carry != nil {
+			f.ctx = b.o.Carry(f.ctx, ctx)
+		}
 		b.mu.queue = append(b.mu.queue, f)
 		b.queued.Add(1)
 		for j := range f.blocks {
@@ -190,12 +193,17 @@ func (b *Blocks) startLocked(f *flight) {
 // reserveLocked reserves the flight's bytes and evicts for them. land ends it.
 func (b *Blocks) reserveLocked(f *flight) {
 	b.mu.inFlight += f.cost
+	b.evictLocked()
+	b.mu.running++
+}
+
+// evictLocked makes room for what is in flight and held.
+func (b *Blocks) evictLocked() {
 	for b.memory.bytes.Load()+b.mu.inFlight+b.buffers.held.Load() > b.o.MemoryBytes {
 		if !b.memory.evictOldest() {
 			break
 		}
 	}
-	b.mu.running++
 }
 
 // shed takes blocks from the disk's queue that take memory for its sake alone: the disk never slows the network. It

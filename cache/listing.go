@@ -27,6 +27,13 @@ const leastWindow = 5000
 // remembered as a whole.
 func (l *Listing[E]) AtMost(names int) { l.most = max(names, 1) }
 
+// AsOf dates a Listing back: what it says was known before it began.
+func (l *Listing[E]) AsOf(at time.Time) {
+	if at.Before(l.begun) {
+		l.begun = at
+	}
+}
+
 // Begin starts a Listing; to be called before the first request for it is sent.
 func (c *Entries[E]) Begin(dir string) *Listing[E] {
 	c.mu.Lock()
@@ -125,11 +132,11 @@ func (l *Listing[E]) AddSeen(name string, e E, seen time.Time) {
 	if ok && old.local > l.seq {
 		return
 	}
-	if !ok || old.kind() != present {
-		l.dir.sorted = nil // many may come: put in order at once, when it is wanted
-	}
 	c.mu.seq++
-	c.setLocked(l.dir, name, record[E]{entry: e, seen: momentOf(seen), made: made(c.mu.seq, present), local: old.local})
+	i := c.setLocked(l.dir, name, record[E]{entry: e, seen: momentOf(seen), made: made(c.mu.seq, present), local: old.local})
+	if !ok || old.kind() != present {
+		l.dir.orderLast(i)
+	}
 	c.shrinkLocked()
 	if l.most > 0 && l.dir.names.Len() > l.most {
 		c.loseLocked(l.dir)

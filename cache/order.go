@@ -30,12 +30,33 @@ func (c *Entries[E]) Between(dir, a, b string) (n int, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	i, there := d.place(min(a, b))
+	return d.between(a, b), true
+}
+
+// Near is After in a directory that need not be complete: of the names that are known of it.
+func (c *Entries[E]) Near(dir, name string, n int) []Named[E] {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.sortedLocked(dir)
+	if !ok {
+		return nil
+	}
+	i, there := d.place(name)
 	if there {
 		i++
 	}
-	j, _ := d.place(max(a, b))
-	return max(j-i, 0), true
+	return d.named(d.sorted[i : i+min(max(n, 0), len(d.sorted)-i)])
+}
+
+// NearBetween is Between in a directory that need not be complete: of the names that are known of it.
+func (c *Entries[E]) NearBetween(dir, a, b string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	d, ok := c.sortedLocked(dir)
+	if !ok {
+		return 0
+	}
+	return d.between(a, b)
 }
 
 // Amend lets f replace what is known of a present name by what was seen now of the same thing. It is no change: a listing
@@ -59,14 +80,32 @@ func (c *Entries[E]) Amend(dir, name string, f func(E) (E, bool)) {
 
 // orderedLocked is a complete directory with its names in order.
 func (c *Entries[E]) orderedLocked(dir string) (*directory[E], bool) {
+	if d, ok := c.mu.dirs.Get(dir); !ok || !d.complete {
+		return nil, false
+	}
+	return c.sortedLocked(dir)
+}
+
+// sortedLocked is a directory with what is known of its names in order.
+func (c *Entries[E]) sortedLocked(dir string) (*directory[E], bool) {
 	d, ok := c.mu.dirs.Get(dir)
-	if !ok || !d.complete {
+	if !ok {
 		return nil, false
 	}
 	if d.sorted == nil {
 		d.sorted = d.sort()
 	}
 	return d, true
+}
+
+// between counts the names that lie between two.
+func (d *directory[E]) between(a, b string) int {
+	i, there := d.place(min(a, b))
+	if there {
+		i++
+	}
+	j, _ := d.place(max(a, b))
+	return max(j-i, 0)
 }
 
 // place is where a name stands, or would, in the order.
@@ -94,6 +133,16 @@ func (d *directory[E]) sort() []int32 {
 	return slots
 }
 
+// orderLast is order for a name that a listing brings: behind all others, as a rule. Else many may come, which are put in order
+// at once when it is wanted.
+func (d *directory[E]) orderLast(slot int32) {
+	if n := len(d.sorted); n > 0 && d.names.at(slot).name > d.names.at(d.sorted[n-1]).name {
+		d.sorted = append(d.sorted, slot)
+	} else {
+		d.sorted = nil
+	}
+}
+
 // order keeps the remembered order while the name of a slot comes or goes.
 func (d *directory[E]) order(slot int32, comes bool) {
 	if d.sorted == nil {
@@ -103,6 +152,8 @@ func (d *directory[E]) order(slot int32, comes bool) {
 	switch {
 	case comes && !there:
 		d.sorted = slices.Insert(d.sorted, n, slot)
+	case !comes && there && n == 0: // as a window over a large directory moves on
+		d.sorted = d.sorted[1:]
 	case !comes && there:
 		d.sorted = slices.Delete(d.sorted, n, n+1)
 	}

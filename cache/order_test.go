@@ -154,3 +154,40 @@ func TestOrderModel(t *testing.T) {
 		}
 	})
 }
+
+// What a listing has come to is in order before it ends, also while the directory loses its first names to the bound.
+func TestNearWhileAListingGoesOn(t *testing.T) {
+	c := NewEntries[int](100, nil)
+	l := c.Begin("d")
+	if next := c.Near("d", "", 5); len(next) != 0 {
+		t.Errorf("%v", next)
+	}
+	if next := c.Near("nowhere", "", 5); next != nil {
+		t.Errorf("%v", next)
+	}
+	for i := range 300 {
+		l.Add(fmt.Sprintf("n%03d", i), i)
+		if i%7 > 0 {
+			continue
+		}
+		next := c.Near("d", fmt.Sprintf("n%03d", max(i-3, 0)), 10)
+		for j, n := range next {
+			if want := max(i-3, 0) + 1 + j; n.Name != fmt.Sprintf("n%03d", want) || n.Entry != want {
+				t.Fatalf("at %d: %v", i, next)
+			}
+		}
+		if len(next) != min(i, 3) {
+			t.Fatalf("at %d: %v", i, next)
+		}
+		if n := c.NearBetween("d", fmt.Sprintf("n%03d", max(i-3, 0)), fmt.Sprintf("n%03d", i)); n != max(min(i, 3)-1, 0) {
+			t.Fatalf("at %d: %d lie between", i, n)
+		}
+	}
+	c.Remove("d", "n298")
+	if next := c.Near("d", "n296", 10); len(next) != 2 || next[1].Name != "n299" {
+		t.Errorf("%v", next)
+	}
+	if _, ok := c.After("d", "n296", 10); ok {
+		t.Error("the directory is complete")
+	}
+}

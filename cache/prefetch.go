@@ -64,10 +64,14 @@ func (b *Blocks) aheadLocked(v Version, version unique.Handle[Version], first in
 	return true
 }
 
-// fitsLocked is how many of n blocks there is room for. While a demand flight is queued there is none: it is at most half
-// the memory, so the other half is taken.
+// fitsLocked is how many of n blocks there is room for, in the half of what is not lent. While a demand flight is queued
+// there is none.
 func (b *Blocks) fitsLocked(v Version, first int64, n int) int {
-	room := b.o.MemoryBytes/2 - b.mu.inFlight - b.buffers.held.Load()
+	if len(b.mu.queue) > 0 {
+		return 0
+	}
+	lent := b.lent.Load()
+	room := (b.o.MemoryBytes-lent)/2 - b.mu.inFlight - (b.buffers.held.Load() - lent)
 	fits := 0
 	for fits < n {
 		if room -= b.buffers.cost(b.blockLen(v, first+int64(fits))); room < 0 {

@@ -171,6 +171,19 @@ func (t *table[E]) Keys() []string {
 	return keys
 }
 
+// compact gives back the room of a table that had many more names. Their slots are others then.
+func (t *table[E]) compact() bool {
+	if t.slots < 4*chunkSlots || 3*t.n > int(t.slots) {
+		return false
+	}
+	var small table[E]
+	for i := t.oldest; i != 0; i = t.at(i).newer {
+		small.Add(t.at(i).name, t.at(i).record)
+	}
+	*t = small
+	return true
+}
+
 func (t *table[E]) link(i int32) {
 	s := t.at(i)
 	s.newer, s.older = 0, t.newest

@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"fmt"
 	"slices"
 	"strconv"
 	"testing"
@@ -68,4 +69,29 @@ func TestTable(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A table that had many names gives the room of those that are gone back, and keeps the rest as they were.
+func TestTableGivesRoomBack(t *testing.T) {
+	var tab table[int]
+	for i := range 10_000 {
+		tab.Add(fmt.Sprint("n", i), record[int]{entry: i})
+	}
+	if tab.compact() {
+		t.Error("a full table was copied")
+	}
+	for tab.Len() > 1000 {
+		tab.RemoveOldest()
+	}
+	if !tab.compact() || tab.slots != 1000 || tab.Len() != 1000 {
+		t.Fatalf("%d slots for %d names", tab.slots, tab.Len())
+	}
+	for i := 9000; i < 10_000; i++ {
+		if r, ok := tab.Peek(fmt.Sprint("n", i)); !ok || r.entry != i {
+			t.Fatalf("n%d: %v %v", i, r, ok)
+		}
+	}
+	if name, _, _ := tab.RemoveOldest(); name != "n9000" {
+		t.Errorf("the oldest is %s", name)
+	}
 }

@@ -74,6 +74,25 @@ func (f *face) opened(e tree.Entry) {
 	f.ask(dir, do.Ask)
 }
 
+// expect asks for the attributes of the files behind one whose own are about to be asked for, where they are likely to be
+// wanted.
+func (f *face) expect(p string) {
+	if f.basic() {
+		return
+	}
+	dir, name := path.Split(p)
+	f.ask(dir, f.ahead.Expect(dir, name, dirNames{f.tree, dir}))
+}
+
+// passed tells the readahead of attributes that a file was looked at whose own are known.
+func (f *face) passed(p string) {
+	if f.basic() {
+		return
+	}
+	dir, name := path.Split(p)
+	f.ask(dir, f.ahead.Passed(dir, name, dirNames{f.tree, dir}))
+}
+
 // looked tells the readahead of attributes that a file's were asked for, and asks for those that it wants.
 func (f *face) looked(p string) {
 	e, state := f.tree.Known(p)

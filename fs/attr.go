@@ -35,6 +35,9 @@ func (n *node) fill(e tree.Entry, file *content.File, out *fuse.Attr) {
 	}
 	if e.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		size, blocks = 4096, 8
+		if at := n.face.dirTimes.of(n.StableAttr().Ino); at.After(mtime) {
+			mtime = at
+		}
 	}
 	ctime := e.Ctime
 	if ctime.Before(mtime) {
@@ -91,8 +94,12 @@ func (n *node) timesSetAt() time.Time {
 // Getattr answers stat. A node without a name, and one whose name went away in the store while it is open, answers
 // from what it knew last.
 func (n *node) Getattr(ctx context.Context, _ gofuse.FileHandle, out *fuse.AttrOut) syscall.Errno {
-	before := n.file()
-	e, errno := n.entry(ctx)
+	p, named := n.path()
+	var before *content.File
+	if named {
+		before = n.face.fileAt(p)
+	}
+	e, errno := n.entryAt(ctx, p, named)
 	if errno != 0 {
 		return errno
 	}
@@ -104,12 +111,22 @@ func (n *node) Getattr(ctx context.Context, _ gofuse.FileHandle, out *fuse.AttrO
 // entry is the node's entry, fresh within the TTL.
 func (n *node) entry(ctx context.Context) (tree.Entry, syscall.Errno) {
 	p, named := n.path()
+	return n.entryAt(ctx, p, named)
+}
+
+// entryAt is entry for who has just asked for the node's path.
+func (n *node) entryAt(ctx context.Context, p string, named bool) (tree.Entry, syscall.Errno) {
 	if !named || n.isGone() {
 		last := n.known()
 		if last.Mode == 0 {
 			return last, syscall.ENOENT
 		}
 		return last, 0
+	}
+	if e, ok := n.face.tree.Remembered(p); ok && n.StableAttr().Mode == e.Mode&syscall.S_IFMT {
+		n.know(e)
+		n.face.passed(p)
+		return e, 0
 	}
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
@@ -118,7 +135,7 @@ func (n *node) entry(ctx context.Context) (tree.Entry, syscall.Errno) {
 		return e, syscall.ESTALE // another type of file now: the kernel looks the name up again
 	}
 	if err != nil {
-		errno := n.face.fail("stat", p, err)
+		errno := n.face.fail(own, "stat", p, err)
 		if errno == syscall.ENOENT && n.openFile() != nil {
 			return n.known(), 0
 		}
@@ -274,7 +291,7 @@ func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.En
 		p, named, release, err = n.ownName(ctx)
 	}
 	if err != nil {
-		return e, n.face.fail("set attributes", e.Path, err)
+		return e, n.face.fail(ctx, "set attributes", e.Path, err)
 	}
 	defer release()
 	switch {
@@ -312,7 +329,7 @@ func (n *node) changeHeld(ctx context.Context, p string, e tree.Entry, c tree.Ch
 		e, err = n.face.tree.SetAttr(ctx, p, c)
 	}
 	if err != nil {
-		return e, n.face.fail("set attributes", p, err)
+		return e, n.face.fail(ctx, "set attributes", p, err)
 	}
 	if !c.Unsaved {
 		n.rewritten(e)
@@ -321,6 +338,7 @@ func (n *node) changeHeld(ctx context.Context, p string, e tree.Entry, c tree.Ch
 	defer n.mu.Unlock()
 	if c.Mtime != nil {
 		n.mu.timesSet = time.Now()
+		n.face.dirTimes.set(n.StableAttr().Ino)
 	}
 	n.mu.last = e
 	return e, 0

@@ -48,15 +48,16 @@ func (n *node) make(ctx context.Context, op, name string, out *fuse.EntryOut,
 	defer waited()
 	p, release, err := n.holdChild(wait, name)
 	if err != nil {
-		return nil, n.face.fail(op, name, err)
+		return nil, n.face.fail(wait, op, name, err)
 	}
 	defer release()
-	own, done := n.face.request(ctx, n.face.timeout)
+	own, done := n.face.requestOf(wait, ctx, n.face.timeout)
 	defer done()
 	e, err := create(own, p)
 	if err != nil {
-		return nil, n.face.fail(op, p, err)
+		return nil, n.face.fail(own, op, p, err)
 	}
+	n.namesChanged()
 	return n.inode(ctx, name, e, nil, out), 0
 }
 
@@ -112,7 +113,7 @@ func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
 	defer done()
 	target, err := n.face.tree.Readlink(own, p)
 	if err != nil {
-		return nil, n.face.fail("readlink", p, err)
+		return nil, n.face.fail(own, "readlink", p, err)
 	}
 	return []byte(target), 0
 }
@@ -130,23 +131,24 @@ func (n *node) Create(ctx context.Context, name string, flags, mode uint32, out 
 	defer waited()
 	p, release, err := n.holdChild(wait, name)
 	if err != nil {
-		return nil, nil, 0, n.face.fail("create", name, err)
+		return nil, nil, 0, n.face.fail(wait, "create", name, err)
 	}
 	defer release()
-	own, done := n.face.request(ctx, n.face.timeout)
+	own, done := n.face.requestOf(wait, ctx, n.face.timeout)
 	defer done()
 	if in, h, fl, errno, there := n.openExisting(own, ctx, p, name, flags, out); there {
 		return in, h, fl, errno
 	}
 	e, err := n.face.tree.Create(p, n.attrOf(ctx, syscall.S_IFREG|mode&07777))
 	if err != nil {
-		return nil, nil, 0, n.face.fail("create", p, err)
+		return nil, nil, 0, n.face.fail(own, "create", p, err)
 	}
 	file, err := n.face.files.Open(idOf(e), nil, content.Create)
 	if err != nil {
 		n.face.tree.Discard(p)
-		return nil, nil, 0, n.face.fail("create", p, err)
+		return nil, nil, 0, n.face.fail(own, "create", p, err)
 	}
+	n.namesChanged()
 	in := n.inode(ctx, name, e, file, out)
 	c := in.Operations().(*node)
 	flags |= syscall.O_WRONLY // created files are stored at close, however they were opened
@@ -172,7 +174,7 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 	case errors.Is(err, tree.ErrNotFound):
 		return nil, nil, 0, 0, false
 	case err != nil:
-		return refused(n.face.fail("create", p, err))
+		return refused(n.face.fail(ctx, "create", p, err))
 	}
 	in := n.inode(ctx, name, e, before, out)
 	h, fh, keep, errno := in.Operations().(*node).attach(e, file, flags)
@@ -208,7 +210,7 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	n.interrupt(name)
 	p, release, err := n.ownChild(own, name)
 	if err != nil {
-		return n.face.fail("unlink", name, err)
+		return n.face.fail(own, "unlink", name, err)
 	}
 	defer release()
 	detached, errno := n.detachFile(own, p)
@@ -217,18 +219,19 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	}
 	if err := n.face.unlink(own, p, detached); err != nil {
 		detached.Undo()
-		return n.face.fail("unlink", p, err)
+		return n.face.fail(own, "unlink", p, err)
 	}
-	detached.Done()
+	dropped := detached.Done()
 	if c := n.child(name); c != nil {
 		c.leave()
 	}
 	n.face.inodes.removes(n.StableAttr().Ino, name)
+	n.namesChanged()
 	n.removed(name)
 	n.face.freed(p)
 	// The file's record went after the deletion was sure to be carried out; it must be gone for good as well, or the file
-	// would come back after a power failure.
-	return n.face.fail("unlink", p, n.face.keep())
+	// would come back, after a power failure or with the next mount.
+	return n.face.fail(own, "unlink", p, errors.Join(dropped, n.face.keep()))
 }
 
 // unlink deletes a name, and what an upload without an answer may have left under it.
@@ -269,11 +272,11 @@ func (f *face) freed(p string) {
 func (n *node) detachFile(ctx context.Context, p string) (*content.Detaching, syscall.Errno) {
 	bucket, key, err := n.face.tree.Locate(p)
 	if err != nil {
-		return nil, n.face.fail("unlink", p, err)
+		return nil, n.face.fail(ctx, "unlink", p, err)
 	}
 	d, err := n.face.files.Detach(ctx, content.ID{Bucket: bucket, Key: key})
 	if err != nil {
-		return nil, n.face.fail("keep the unlinked file's bytes", p, err)
+		return nil, n.face.fail(ctx, "keep the unlinked file's bytes", p, err)
 	}
 	return d, 0
 }
@@ -284,18 +287,19 @@ func (n *node) Rmdir(ctx context.Context, name string) syscall.Errno {
 	defer waited()
 	p, release, err := n.ownChild(wait, name)
 	if err != nil {
-		return n.face.fail("rmdir", name, err)
+		return n.face.fail(wait, "rmdir", name, err)
 	}
 	defer release()
-	own, done := n.face.request(ctx, n.face.timeout)
+	own, done := n.face.requestOf(wait, ctx, n.face.timeout)
 	defer done()
 	if err := n.face.tree.Rmdir(own, p); err != nil {
-		return n.face.fail("rmdir", p, err)
+		return n.face.fail(own, "rmdir", p, err)
 	}
 	if c := n.child(name); c != nil {
 		c.leave()
 	}
 	n.face.inodes.removes(n.StableAttr().Ino, name)
+	n.namesChanged()
 	return 0
 }
 
@@ -314,7 +318,7 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEm
 	into.interrupt(newName)
 	from, to, release, err := n.ownBoth(own, name, into, newName)
 	if err != nil {
-		return n.face.fail("rename", name, err)
+		return n.face.fail(own, "rename", name, err)
 	}
 	errno := n.face.rename(own, from, to, flags&unix.RENAME_NOREPLACE != 0, into.child(newName))
 	if errno != 0 {
@@ -324,6 +328,8 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEm
 	if moved := n.child(name); moved != nil {
 		n.face.inodes.moves(moved.StableAttr().Ino, n.StableAttr().Ino, name, into.StableAttr().Ino, newName)
 	}
+	n.namesChanged()
+	into.namesChanged()
 	n.releaseMoved(name, release)
 	return 0
 }
@@ -367,23 +373,26 @@ func (n *node) releaseMoved(name string, release func()) {
 
 // rename deals with unsaved bytes first and leaves stored objects to tree.
 func (f *face) rename(ctx context.Context, from, to string, noReplace bool, replaced *node) syscall.Errno {
-	e, err := f.sure(ctx, from)
+	e, err := f.tree.Sure(ctx, from)
 	if err != nil {
-		return f.fail("rename", from, err)
+		return f.fail(ctx, "rename", from, err)
 	}
-	target, err := f.sure(ctx, to)
+	target, err := f.tree.Sure(ctx, to)
 	exists := err == nil
 	if err != nil && !errors.Is(err, tree.ErrNotFound) {
-		return f.fail("rename to", to, err)
+		return f.fail(ctx, "rename to", to, err)
 	}
 	if exists && noReplace {
 		return syscall.EEXIST
 	}
 	if e.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		if err := f.files.SyncUnder(ctx, e.Bucket, dirPrefix(e.Key)); err != nil {
-			return f.fail("store before renaming", from, err)
+			return f.fail(ctx, "store before renaming", from, err)
 		}
-		return f.fail("rename", from, f.tree.Rename(ctx, from, to, noReplace, f.moved))
+		if err := f.tree.Rename(ctx, from, to, noReplace, f.moved); err != nil {
+			return f.fail(ctx, "rename", from, err)
+		}
+		return f.fail(ctx, "rename", from, f.keep())
 	}
 	if exists && target.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		return syscall.EISDIR
@@ -398,53 +407,64 @@ func (f *face) rename(ctx context.Context, from, to string, noReplace bool, repl
 func (f *face) renameFile(ctx context.Context, e tree.Entry, from, to string, noReplace bool, target *tree.Entry, replaced *node) syscall.Errno {
 	bucket, key, err := f.tree.Locate(to)
 	if err != nil {
-		return f.fail("rename to", to, err)
+		return f.fail(ctx, "rename to", to, err)
 	}
 	toID := content.ID{Bucket: bucket, Key: key}
 	var detached *content.Detaching
 	var over *content.Base
 	if target != nil {
 		if detached, err = f.files.Detach(ctx, toID); err != nil {
-			return f.fail("keep the replaced file's bytes", to, err)
+			return f.fail(ctx, "keep the replaced file's bytes", to, err)
 		}
 		if !target.Pending {
 			over = &content.Base{Version: versionOf(*target), Seen: target.Seen}
 		}
 	}
-	err = f.move(ctx, e, from, to, toID, noReplace, over, detached)
+	pending, err := f.move(ctx, e, from, to, toID, noReplace, over, detached)
 	if err != nil && !errors.Is(err, tree.ErrCopied) { // else the copy may be all that there is of the file
 		detached.UndoReplacing(ctx)
-		return f.fail("rename", from, err)
+		return f.fail(ctx, "rename", from, err)
 	}
-	detached.Done() // after the moved file's record: whatever a crash leaves, one of the two is there
+	// After the moved file's record: whatever a crash leaves, one of the two is there. A record that stays gives way to what
+	// has replaced it.
+	if err := detached.Done(); err != nil {
+		f.log.WarnContext(ctx, "rename: the replaced file stays in the journal", "path", to, "err", err)
+	}
 	if replaced != nil {
 		replaced.leave()
 	}
 	if err != nil {
-		return f.fail("rename", from, err)
+		return f.fail(ctx, "rename", from, err)
 	}
 	f.freed(from)
-	return 0
+	if pending {
+		return 0
+	}
+	// What the journal had of the file under its old name went when it was stored, perhaps a moment ago: it must be gone for
+	// good, or a power failure would bring the old name back.
+	return f.fail(ctx, "rename", from, f.keep())
 }
 
-// move renames a file: content one with unsaved bytes, tree a stored one.
+// move renames a file: content one with unsaved bytes, tree a stored one. pending: the store has nothing of it yet.
 func (f *face) move(ctx context.Context, e tree.Entry, from, to string, toID content.ID, noReplace bool, over *content.Base,
-	replaced *content.Detaching) error {
+	replaced *content.Detaching) (pending bool, err error) {
 	obj, moved, err := f.files.Move(ctx, idOf(e), toID, over)
 	switch {
 	case err != nil:
-		return err
+		return false, err
 	case moved == content.MovedStored:
 		f.tree.Renamed(from, to, obj)
 	case moved == content.MovedPending:
 		f.tree.RenamedPending(from, to)
+		return true, nil
 	default:
-		if err := replaced.Replacing(f.versionNow(e)); err != nil {
-			return err
+		headers := func() *s3client.Headers { return f.tree.HeadersOfCopy(ctx, e.Path) }
+		if err := replaced.Replacing(ctx, f.versionNow(e), headers); err != nil {
+			return false, err
 		}
-		return f.tree.Rename(ctx, from, to, noReplace, f.moved)
+		return false, f.tree.Rename(ctx, from, to, noReplace, f.moved)
 	}
-	return nil
+	return false, nil
 }
 
 // versionNow is the version that the store has of a clean file.

@@ -1,11 +1,12 @@
-package fs
+package fs_test
 
 import (
-	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -38,6 +39,9 @@ type world struct {
 		next     []int // the next operation of each writer
 		paths    map[string]*account
 		moves    []moving
+		did      map[string]int
+		damaged  bool              // a journal
+		damage   string            // how
 		objects  map[string]string // what the store had when last looked at, by key
 		findings []string
 		trace    []string
@@ -49,7 +53,7 @@ func newWorld(h history, root string) *world {
 	p.MinPart, p.MaxPart, p.MaxPut, p.Name = leastPart, 1<<20, 1<<20, h.Provider
 	w := &world{h: h, mem: s3mem.New(s3mem.WithProfile(p), s3mem.WithBuckets("b")), root: root, born: time.Now()}
 	w.mu.nth, w.mu.paths, w.mu.objects = make(map[string]int), make(map[string]*account), make(map[string]string)
-	w.mu.next = make([]int, len(h.Writers))
+	w.mu.next, w.mu.did = make([]int, len(h.Writers)), make(map[string]int)
 	for _, d := range dirs {
 		w.mem.PutBytes("b", d+"/", nil, s3client.Headers{ContentType: "application/directory"})
 	}
@@ -66,71 +70,39 @@ const (
 
 var dirs = []string{"d", "e"}
 
-func (w *world) note(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.noteLocked(format, args...)
-}
-
-func (w *world) noteLocked(format string, args ...any) {
-	w.mu.trace = append(w.mu.trace, fmt.Sprintf("%9.3f %s", time.Since(w.born).Seconds(), fmt.Sprintf(format, args...)))
-}
-
-// find notes something that must not be.
-func (w *world) find(format string, args ...any) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.findLocked(format, args...)
-}
-
-func (w *world) findLocked(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	w.noteLocked("FOUND: %s", text)
-	w.mu.findings = append(w.mu.findings, text)
-}
-
-func (w *world) failed() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.mu.findings) > 0
-}
-
-// chance is a source that depends on the history and on what is asked about alone.
-func (w *world) chance(about ...any) *rand.Rand {
-	h := fnv.New64a()
-	fmt.Fprint(h, about...)
-	return rand.New(rand.NewPCG(w.h.Seed, h.Sum64()))
-}
-
-func (w *world) nthOf(what string) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.mu.nth[what]++
-	return w.mu.nth[what]
-}
-
-func (w *world) fateOf(name, key string) (f fate) {
-	n := w.nthOf(name + " " + key)
-	r := w.chance(name, " ", key, " ", n)
-	span := func() time.Duration {
-		switch k := r.IntN(100); {
-		case k < 40:
-			return time.Duration(r.IntN(2000)) * time.Microsecond
-		case k < 85:
-			return time.Duration(2000+r.IntN(28000)) * time.Microsecond
-		case k < 97 || name == "List" || name == "Head" || name == "Get": // longer than 3 s in all would be a store that is away
-			return time.Duration(30+r.IntN(300)) * time.Millisecond
+// run carries the history out.
+func (w *world) run() {
+	dir := filepath.Join(w.root, "j0")
+	for i := 0; ; i++ {
+		w.lives++
+		l := w.live(dir)
+		if i < len(w.h.Kills) {
+			l.plan = w.h.Kills[i]
 		}
-		return time.Duration(r.IntN(4000)) * time.Millisecond
+		l.work()
+		if i >= len(w.h.Kills) || w.failed() {
+			if !w.failed() {
+				l.finish()
+			}
+			if l.journal != nil {
+				w.kill(l, "end")
+				l.stop()
+			}
+			break
+		}
+		w.kill(l, "plan")
+		w.ended.Go(l.stop)
+		dir = l.left
+		if l.plan.Damage && !w.failed() {
+			w.inspect(dir)
+			break
+		}
+		if w.failed() {
+			break
+		}
+		time.Sleep(l.plan.Pause)
 	}
-	f.there, f.back = span(), span()
-	f.whole, f.stays = r.IntN(2) == 0, r.IntN(2) == 0
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.h.Faults && w.mu.healthy == 0 {
-		f.refused, f.lost = r.IntN(100) < 5, r.IntN(100) < 5
-	}
-	return f
+	w.ended.Wait()
 }
 
 // event is a moment at which a process may be killed.
@@ -142,9 +114,13 @@ func (w *world) event(l *life, what string) {
 	}
 	l.events++
 	n := l.events
+	if l.movers > 0 {
+		l.moving++
+	}
+	kill := l.plan.Event == n || l.movers > 0 && l.plan.Moving == l.moving
 	w.noteLocked("  %s #%d", what, n)
 	w.mu.Unlock()
-	if l.plan.Event == n {
+	if kill {
 		l.killMe <- struct{}{}
 		<-l.killed
 	}
@@ -164,6 +140,13 @@ func (w *world) seam(l *life, what string) {
 	}
 }
 
+func (w *world) kill(l *life, why string) {
+	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killLocked(l, why)
+}
+
 // killLocked ends a process: its journal is copied as it is, its requests are carried out or not, and no other will be.
 func (w *world) killLocked(l *life, why string) {
 	if l.dead {
@@ -174,6 +157,9 @@ func (w *world) killLocked(l *life, why string) {
 	l.left = filepath.Join(w.root, fmt.Sprintf("j%d", w.lives))
 	if err := copyDir(l.left, l.dir); err != nil {
 		w.findLocked("copy the journal: %v", err)
+	}
+	if l.plan.Damage {
+		w.damageLocked(l.left)
 	}
 	for i, c := range l.calls {
 		if c.sent && w.chance("kill ", c.name, " ", c.key, " ", w.lives, " ", i).IntN(2) == 0 {
@@ -227,106 +213,42 @@ func order(e os.DirEntry) string {
 	return e.Name()
 }
 
-// run carries the history out.
-func (w *world) run() {
-	dir := filepath.Join(w.root, "j0")
-	for i := 0; ; i++ {
-		w.lives++
-		l := w.live(dir)
-		if i < len(w.h.Kills) {
-			l.plan = w.h.Kills[i]
-		}
-		l.work()
-		if i >= len(w.h.Kills) || w.failed() {
-			if !w.failed() {
-				l.finish()
-			}
-			if l.isOpen {
-				w.kill(l, "end")
-				l.stop()
-			}
-			break
-		}
-		w.kill(l, "plan")
-		w.ended.Go(l.stop)
-		dir = l.left
-		if w.failed() {
-			break
-		}
-		time.Sleep(l.plan.Pause)
-	}
-	w.ended.Wait()
+// chance is a source that depends on the history and on what is asked about alone.
+func (w *world) chance(about ...any) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprint(h, about...)
+	return rand.New(rand.NewPCG(w.h.Seed, h.Sum64()))
 }
 
-func (w *world) kill(l *life, why string) {
-	synctest.Wait()
+func (w *world) nthOf(what string) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.killLocked(l, why)
+	w.mu.nth[what]++
+	return w.mu.nth[what]
 }
 
-// carriedOutLocked looks at what a request has changed in the store. Nobody may ever see what no writer asked for.
-func (w *world) carriedOutLocked(name, key string, err error) {
-	switch name {
-	case "Put", "Copy", "CompleteUpload", "Delete", "DeleteMany":
-	default:
-		return
-	}
-	if err != nil {
-		w.noteLocked("  %s %s: %v", name, key, err)
-	}
-	for _, key := range w.mem.Keys("b") {
-		if strings.HasSuffix(key, "/") {
-			continue
+func (w *world) fateOf(name, key string) (f fate) {
+	n := w.nthOf(name + " " + key)
+	r := w.chance(name, " ", key, " ", n)
+	span := func() time.Duration {
+		switch k := r.IntN(100); {
+		case k < 40:
+			return time.Duration(r.IntN(2000)) * time.Microsecond
+		case k < 85:
+			return time.Duration(2000+r.IntN(28000)) * time.Microsecond
+		case k < 97 || name == "List" || name == "Head" || name == "Get": // longer than 3 s in all would be a store that is away
+			return time.Duration(30+r.IntN(300)) * time.Millisecond
 		}
-		p, _ := w.mem.Bytes("b", key)
-		is := contentName(p)
-		if w.mu.objects[key] == is {
-			continue
-		}
-		w.mu.objects[key] = is
-		w.noteLocked("  store: %s is %s", key, is)
-		a := w.mu.paths[key]
-		if a == nil {
-			w.findLocked("%s made %s, a name that nobody uses", name, key)
-		} else if _, asked := a.asked[is]; !asked {
-			w.findLocked("%s made %s %s, which nobody asked for", name, key, is)
-		}
+		return time.Duration(r.IntN(4000)) * time.Millisecond
 	}
-	for key := range w.mu.objects {
-		if _, there := w.mem.Bytes("b", key); !there {
-			delete(w.mu.objects, key)
-			w.noteLocked("  store: %s is gone", key)
-		}
+	f.there, f.back = span(), span()
+	f.whole, f.stays = r.IntN(2) == 0, r.IntN(2) == 0
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.h.Faults && w.mu.healthy == 0 {
+		f.refused, f.lost = r.IntN(100) < 5, r.IntN(100) < 5
 	}
-}
-
-// deletesLocked looks at a deletion before it is carried out: what it deletes must be what somebody removed.
-func (w *world) deletesLocked(key string) {
-	if w.watch != nil {
-		return
-	}
-	p, there := w.mem.Bytes("b", key)
-	if !there || strings.HasSuffix(key, "/") {
-		return
-	}
-	a := w.mu.paths[key]
-	if a == nil {
-		w.findLocked("deletes %s, a name that nobody uses", key)
-		return
-	}
-	// What was stored after a removal and never acknowledged may go when a killed process's removal is carried out again.
-	nothing := slices.ContainsFunc(a.possible, func(v version) bool { return !v.there })
-	if first := a.asked[contentName(p)]; first > a.doomed && !nothing {
-		w.findLocked("deletes %s as %s, which nobody removed", key, contentName(p))
-	}
-}
-
-// contentName tells contents apart.
-func contentName(p []byte) string {
-	h := fnv.New32a()
-	h.Write(p)
-	return fmt.Sprintf("%d bytes %08x", len(p), h.Sum32())
+	return f
 }
 
 // body makes bytes that no other body has.
@@ -342,81 +264,73 @@ func (w *world) body(n int) []byte {
 	return p
 }
 
-// version is what a name can be.
-type version struct {
-	there bool
-	body  []byte
-	mode  uint32
-}
-
-func (v version) String() string {
-	if !v.there {
-		return "nothing"
-	}
-	return fmt.Sprintf("%s mode %o", contentName(v.body), v.mode)
-}
-
-func (v version) is(o version) bool {
-	return v.there == o.there && (!v.there || v.mode == o.mode && bytes.Equal(v.body, o.body))
-}
-
-// account is what a writer was told of a name. While an operation is going on, and after one that was cut short, there
-// are several states that it may have.
-type account struct {
-	possible []version
-	asked    map[string]int // contents that somebody asked to store, and after how many removals first
-	removals int
-	doomed   int // contents asked for until this many removals may be deleted
-}
-
-// moving is a rename that has not returned: what it moves is under one of the names.
-type moving struct {
-	from, to string
-	what     version
-}
-
-func (w *world) forgetMovesLocked(names ...string) {
-	w.mu.moves = slices.DeleteFunc(w.mu.moves, func(m moving) bool { return slices.Contains(names, m.from) || slices.Contains(names, m.to) })
-}
-
-// moveLocked is the rename that a name's file may be gone by.
-func (w *world) moveLocked(from string) (moving, bool) {
-	for _, m := range w.mu.moves {
-		if m.from == from {
-			return m, true
-		}
-	}
-	return moving{}, false
-}
-
-func (w *world) accountLocked(name string) *account {
-	a := w.mu.paths[name]
-	if a == nil {
-		a = &account{possible: []version{{}}, asked: make(map[string]int), removals: 1}
-		w.mu.paths[name] = a
-	}
-	return a
-}
-
-func (a *account) may(v version) bool { return slices.ContainsFunc(a.possible, v.is) }
-
-func (a *account) begin(v version) {
-	if !a.may(v) {
-		a.possible = append(a.possible, v)
-	}
-	if v.there {
-		a.ask(v.body)
+// heals begins or ends a time in which the store does not fail.
+func (w *world) heals(begins bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.mu.healthy++; !begins {
+		w.mu.healthy -= 2
 	}
 }
 
-func (a *account) ask(body []byte) {
-	if _, known := a.asked[contentName(body)]; !known {
-		a.asked[contentName(body)] = a.removals
+func (w *world) names() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var all []string
+	for name := range w.mu.paths {
+		all = append(all, name)
 	}
+	slices.Sort(all)
+	return all
 }
 
-// remove says that what was asked for until now may be deleted.
-func (a *account) remove() {
-	a.doomed = a.removals
-	a.removals++
+func (w *world) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteLocked(format, args...)
+}
+
+func (w *world) noteLocked(format string, args ...any) {
+	w.mu.trace = append(w.mu.trace, fmt.Sprintf("%9.3f %s", time.Since(w.born).Seconds(), fmt.Sprintf(format, args...)))
+}
+
+func (w *world) counts(what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.mu.did[what]++
+}
+
+// find notes something that must not be.
+func (w *world) find(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.findLocked(format, args...)
+}
+
+func (w *world) findLocked(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	w.noteLocked("FOUND: %s", text)
+	w.mu.findings = append(w.mu.findings, text)
+}
+
+func (w *world) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.mu.findings) > 0
+}
+
+// traceLog writes what the rooms log into the history's trace.
+type traceLog struct{ w *world }
+
+func (t traceLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (t traceLog) WithAttrs([]slog.Attr) slog.Handler { return t }
+
+func (t traceLog) WithGroup(string) slog.Handler { return t }
+
+func (t traceLog) Handle(_ context.Context, r slog.Record) error {
+	var s strings.Builder
+	r.Attrs(func(a slog.Attr) bool { fmt.Fprintf(&s, " %s=%v", a.Key, a.Value); return true })
+	t.w.note("  log %s: %s%s", r.Level, r.Message, s.String())
+	return nil
 }

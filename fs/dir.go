@@ -11,6 +11,7 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"pailfs/fs/opid"
 	"pailfs/fs/tree"
 )
 
@@ -98,7 +99,7 @@ func (d *dirHandle) nextLocked(ctx context.Context) (e tree.Entry, ok bool, errn
 	own, done := d.node.face.request(ctx, d.node.face.timeout)
 	defer done()
 	if d.mu.next == nil {
-		if errno := d.beginLocked(); errno != 0 {
+		if errno := d.beginLocked(own); errno != 0 {
 			return e, false, errno
 		}
 	}
@@ -111,13 +112,13 @@ func (d *dirHandle) nextLocked(ctx context.Context) (e tree.Entry, ok bool, errn
 		if cause := context.Cause(own); cause != nil && errors.Is(err, context.Canceled) {
 			err = cause
 		}
-		return e, false, d.node.face.fail("list", dir, err)
+		return e, false, d.node.face.fail(own, "list", dir, err)
 	}
 	return e, ok, 0
 }
 
-// beginLocked starts the listing at the handle's offset.
-func (d *dirHandle) beginLocked() syscall.Errno {
+// beginLocked starts the listing at the handle's offset. It outlives the call that begins it, and has its name in the log.
+func (d *dirHandle) beginLocked(own context.Context) syscall.Errno {
 	dir, ok := d.node.path()
 	if !ok || d.node.isGone() {
 		d.mu.ctx, d.mu.cancel = context.WithCancel(context.Background())
@@ -125,7 +126,7 @@ func (d *dirHandle) beginLocked() syscall.Errno {
 		d.mu.stop = func() {}
 		return 0
 	}
-	d.mu.ctx, d.mu.cancel = context.WithCancel(context.Background())
+	d.mu.ctx, d.mu.cancel = context.WithCancel(opid.Carry(context.Background(), own))
 	at := d.mu.begin
 	d.mu.next, d.mu.stop = iter.Pull2(at.from(d.node.face.tree.ListAfter(d.mu.ctx, dir, at.after)))
 	return 0

@@ -3,8 +3,8 @@
 // It translates and decides nothing: names are tree's, bytes are content's, and an error becomes an errno in errno.go
 // and nowhere else. go-fuse is imported here and in no other package.
 //
-// Called by cmd/pailfs. Calls fs/tree and fs/content; the two do not know each other, and what one must learn of the
-// other passes through here (a rename, an unlink, a size) or through the funcs the command wired between them.
+// Called by fs/wired, and by cmd/pailfs. Calls fs/tree and fs/content; the two do not know each other, and what one must learn of the
+// other passes through here (a rename, an unlink, a size) or through the funcs that fs/wired put between them.
 //
 // # Nodes and names
 //
@@ -36,7 +36,7 @@
 //
 // # Locks
 //
-// node.mu guards a few words of the node and is held over no call out of the package. dirHandle.mu is held while a page
+// node.mu guards a few words of the node and is held over no call out of the package. shed.mu comes before it, dirTimes.mu behind it. dirHandle.mu is held while a page
 // of a listing is fetched: the kernel serialises readdir of a handle anyway. Neither is ever taken inside the other,
 // and both come before every lock of tree and content. names.mu is held over nothing; a path is held across the network,
 // waited for with the request's context, taken before a File's turn, and never while another is held.

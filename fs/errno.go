@@ -34,8 +34,8 @@ var nameErrno = []struct {
 	err   error
 	errno syscall.Errno
 }{
-	{errGone, syscall.ESTALE},    // first: it wraps what is missing
-	{tree.ErrStale, syscall.EIO}, // it too: the name was absent long ago, and nobody knows now
+	{errGone, syscall.ESTALE}, // first: it wraps what is missing
+	{tree.ErrStale, syscall.EIO},
 	{tree.ErrNotFound, syscall.ENOENT},
 	{tree.ErrExists, syscall.EEXIST},
 	{tree.ErrNotEmpty, syscall.ENOTEMPTY},
@@ -81,6 +81,9 @@ func errnoOf(err error) syscall.Errno {
 	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) { // the spool's disk: ENOSPC, EDQUOT, EIO
+		if errno == syscall.ENOENT || errno == syscall.ENOTDIR { // a file of ours is missing, not the one that was asked for
+			return syscall.EIO
+		}
 		return errno
 	}
 	return syscall.EIO
@@ -98,7 +101,7 @@ func expected(errno syscall.Errno) bool {
 
 // fail turns an error into an errno and logs it, once, with what was being done. A bare errno is an answer that the face
 // itself has decided on.
-func (f *face) fail(op, path string, err error) syscall.Errno {
+func (f *face) fail(ctx context.Context, op, path string, err error) syscall.Errno {
 	if errno, decided := err.(syscall.Errno); decided { //nolint:errorlint // a wrapped one is somebody's failure
 		return errno
 	}
@@ -106,9 +109,9 @@ func (f *face) fail(op, path string, err error) syscall.Errno {
 	switch {
 	case errno == 0:
 	case expected(errno), errors.Is(err, tree.ErrStale): // tree has said once that the store does not answer
-		f.log.Debug(op, "path", path, "errno", errno.Error(), "err", err)
+		f.log.DebugContext(ctx, op, "path", path, "errno", errno.Error(), "err", err)
 	default:
-		f.log.Warn(op+" failed", "path", path, "errno", errno.Error(), "err", err)
+		f.log.WarnContext(ctx, op+" failed", "path", path, "errno", errno.Error(), "err", err)
 	}
 	return errno
 }

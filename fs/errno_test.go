@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,7 +37,7 @@ func TestErrnoOf(t *testing.T) {
 		want syscall.Errno
 	}{
 		{"nil", nil, 0},
-		{"absent when last heard of", fmt.Errorf("look up x: %w (%w)", tree.ErrNotFound, tree.ErrStale), syscall.EIO},
+		{"a listing that is late", fmt.Errorf("list x: %w", tree.ErrStale), syscall.EIO},
 		{"a stranger", errors.New("whatever"), syscall.EIO},
 		{"500", stored(s3client.Temporary, nil), syscall.EIO},
 		{"403", stored(s3client.Denied, nil), syscall.EACCES},
@@ -47,6 +48,7 @@ func TestErrnoOf(t *testing.T) {
 		{"another version", stored(s3client.Changed, nil), syscall.ESTALE},
 		{"conflict", fmt.Errorf("store: %w", content.ErrConflict), syscall.ESTALE},
 		{"full spool disk", fmt.Errorf("spool: %w", syscall.ENOSPC), syscall.ENOSPC},
+		{"spool that is missing", fmt.Errorf("open spool: %w", &os.PathError{Op: "open", Path: "spool/x", Err: syscall.ENOENT}), syscall.EIO},
 		{"missing name", fmt.Errorf("look up: %w", tree.ErrNotFound), syscall.ENOENT},
 		{"a room not empty", tree.ErrNotEmpty, syscall.ENOTEMPTY},
 		{"an unknown kind", stored(s3client.Kind(99), nil), syscall.EIO},

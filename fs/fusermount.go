@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -12,7 +13,9 @@ func fusermountLazy(mountpoint string) error {
 	if err != nil {
 		return fmt.Errorf("fusermount3 is missing (package fuse3): %w", err)
 	}
-	out, err := exec.Command(bin, "-u", "-z", "--", mountpoint).CombinedOutput()
+	cmd := exec.Command(bin, "-u", "-z", "--", mountpoint)
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"} // not this process's, with its keys
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("fusermount3 -u -z: %w: %s", err, strings.TrimSpace(string(out)))
 	}

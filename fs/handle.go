@@ -67,7 +67,7 @@ func (h *handle) Read(ctx context.Context, dest []byte, off int64) (fuse.ReadRes
 	defer done()
 	d, err := h.file.ReadAt(own, h.reader, off, len(dest))
 	if err != nil {
-		return nil, h.fail("read", err)
+		return nil, h.fail(own, "read", err)
 	}
 	if d.Len() == 0 {
 		d.Done() // the library drops an empty result without a word
@@ -93,11 +93,11 @@ func (h *handle) Write(ctx context.Context, p []byte, off int64) (uint32, syscal
 // about to have unsaved bytes, so that its entry is kept until they are stored, and takes setuid and setgid away.
 func (h *handle) change(ctx context.Context, op string, do func() error) syscall.Errno {
 	if h.marked.Load() && h.file.Stat().Dirty {
-		return h.fail(op, do())
+		return h.fail(ctx, op, do())
 	}
 	p, named, release, err := h.node.hold(ctx)
 	if err != nil {
-		return h.fail(op, err)
+		return h.fail(ctx, op, err)
 	}
 	defer release()
 	return h.changeHeld(ctx, op, p, named, do)
@@ -116,7 +116,7 @@ func (h *handle) changeHeld(ctx context.Context, op, p string, named bool, do fu
 	} else if named {
 		n.face.discard(p)
 	}
-	return h.fail(op, err)
+	return h.fail(ctx, op, err)
 }
 
 // discard unpins the entry of a file that has nothing unsaved. A new one stays as it is: it is being stored at this moment, in
@@ -129,12 +129,12 @@ func (f *face) discard(p string) {
 
 // fail is the errno of an operation on an open file. What is missing in the store is not "no such file" to a program that
 // has it open: its version is gone.
-func (h *handle) fail(op string, err error) syscall.Errno {
+func (h *handle) fail(ctx context.Context, op string, err error) syscall.Errno {
 	errno := errnoOf(err)
 	if errno == syscall.ENOENT {
 		err = fmt.Errorf("%w: %w", errGone, err)
 	}
-	return h.node.face.fail(op, h.path(), err)
+	return h.node.face.fail(ctx, op, h.path(), err)
 }
 
 // Flush is close(2): it returns when what was written is in the store, or in journal durability in the journal, or with the
@@ -167,7 +167,7 @@ func (h *handle) sync(ctx context.Context) error {
 func (h *handle) store(ctx context.Context, do func(context.Context) error) syscall.Errno {
 	p, named, release, err := h.node.hold(ctx)
 	if err != nil {
-		return h.fail("store", err)
+		return h.fail(ctx, "store", err)
 	}
 	defer release()
 	h.marked.Store(false)
@@ -183,7 +183,7 @@ func (h *handle) store(ctx context.Context, do func(context.Context) error) sysc
 	case !h.file.Stat().Dirty:
 		h.node.face.discard(p) // what was pinned after another handle's commit; nothing as a rule
 	}
-	return h.fail("store", err)
+	return h.fail(ctx, "store", err)
 }
 
 // Release ends the handle, after the last close and the last mapping. Pages dirtied through a mapping after close come
@@ -257,5 +257,5 @@ func (n *node) syncDir(ctx context.Context) syscall.Errno {
 	}
 	own, done := n.face.request(ctx, 0)
 	defer done()
-	return n.face.fail("fsync", p, n.face.flush(own, p, nil))
+	return n.face.fail(own, "fsync", p, n.face.flush(own, p, nil))
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"pailfs/fs/opid"
 )
 
 // fatal are the signals that are meant to end a program: as bits of the masks in /proc/PID/status.
@@ -23,22 +25,29 @@ const interruptPoll = 100 * time.Millisecond
 // store's calls have deadlines of their own), or when a fatal signal waits for the calling thread.
 func (f *face) request(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
 	o := newOperation(ctx, limit)
+	o.id, o.lent = opid.ID{Kind: 'f', N: f.operations.Add(1)}, f.lent
 	return o, o.end
 }
 
-func callerPID(ctx context.Context) uint32 {
-	if caller, ok := fuse.FromContext(ctx); ok {
-		return caller.Pid
-	}
-	return 0
+// requestOf is request for a part of an operation, which has its name in the log.
+func (f *face) requestOf(whole, ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
+	o := newOperation(ctx, limit)
+	o.lent = f.lent
+	o.id, _ = opid.Of(whole)
+	return o, o.end
 }
 
 // watchSignals runs from the request's first interrupt to its end, and cancels it when the caller is to die.
-func watchSignals(own context.Context, cancel context.CancelFunc, pid uint32) {
+func watchSignals(own context.Context, cancel context.CancelFunc, of context.Context, lent bool) {
+	caller, ok := fuse.FromContext(of)
+	if !ok { // nobody is known: whoever ended the context means it
+		cancel()
+		return
+	}
 	tick := time.NewTicker(interruptPoll)
 	defer tick.Stop()
 	for {
-		if fatalSignalPending(pid) {
+		if fatalSignalPending(caller.Pid, lent) {
 			cancel()
 			return
 		}
@@ -50,15 +59,17 @@ func watchSignals(own context.Context, cancel context.CancelFunc, pid uint32) {
 	}
 }
 
-// fatalSignalPending reads the pending signals of a thread. A caller that cannot be seen (another pid namespace, or
-// dead already) counts as dying: nobody waits for the answer.
-func fatalSignalPending(pid uint32) bool {
+// fatalSignalPending reads the pending signals of a thread. One that is in another pid namespace, as programs of other containers
+// are, cannot be seen: its number is 0 then, and on a lent mount means something to whoever mounted. Nobody can tell whether it is to
+// die, and what interrupts Go programs all the time must not fail their writes: its operation goes on to its end or its deadline.
+// Else a thread that is gone is dead, and nobody waits for its answer.
+func fatalSignalPending(pid uint32, lent bool) bool {
 	if pid == 0 {
-		return true
+		return false
 	}
 	text, err := os.ReadFile("/proc/" + strconv.Itoa(int(pid)) + "/status")
 	if err != nil {
-		return true
+		return !lent
 	}
 	return pendingMask(string(text))&fatal != 0
 }

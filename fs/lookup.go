@@ -21,12 +21,18 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 	own, done := n.face.request(ctx, n.face.timeout)
 	defer done()
 	before := n.face.fileAt(p)
-	e, err := n.face.tree.Find(own, p)
-	if err == nil && !n.willRemove(name, e) && !n.face.enough(e) {
+	e, err := n.find(own, p)
+	switch {
+	case err != nil || n.willRemove(ctx, name, e):
+	case e.Full:
+		n.face.passed(p)
+	case !n.face.enough(e):
+		n.asking.Add(1)
 		e, err = n.face.attributes(own, p)
+		n.asking.Add(-1)
 	}
 	if err != nil {
-		errno := n.face.fail("lookup", p, err)
+		errno := n.face.fail(own, "lookup", p, err)
 		if errno == syscall.ENOENT {
 			n.toldAbsent(name)
 			if c := n.child(name); c != nil && !c.isGone() {
@@ -36,6 +42,16 @@ func (n *node) Lookup(ctx context.Context, name string, out *fuse.EntryOut) (*go
 		return nil, errno
 	}
 	return n.inode(ctx, name, e, before, out), 0
+}
+
+// find is tree's Find.
+func (n *node) find(ctx context.Context, p string) (tree.Entry, error) {
+	if e, state := n.face.tree.Known(p); state == tree.Found {
+		return e, nil
+	}
+	n.asking.Add(1)
+	defer n.asking.Add(-1)
+	return n.face.tree.Find(ctx, p)
 }
 
 // enough says whether a name can be told to the kernel as it is known: its type is certain. Whoever deletes it or walks
@@ -49,10 +65,12 @@ func (f *face) basic() bool { return f.asks.head == nil }
 
 // attributes looks a name up with its attributes, and tells the readahead of attributes.
 func (f *face) attributes(ctx context.Context, p string) (tree.Entry, error) {
-	if e, state := f.tree.Known(p); state != tree.Found || !e.Full {
-		f.asks.wait(ctx, p)
-		defer func() { f.looked(p) }()
+	if e, ok := f.tree.Remembered(p); ok {
+		return e, nil
 	}
+	f.expect(p)
+	f.asks.wait(ctx, p)
+	defer func() { f.looked(p) }()
 	return f.tree.Lookup(ctx, p)
 }
 
@@ -70,6 +88,7 @@ func (n *node) inode(ctx context.Context, name string, e tree.Entry, before *con
 		c = &node{face: n.face}
 		n.NewInode(ctx, c, gofuse.StableAttr{Mode: e.Mode & syscall.S_IFMT, Ino: numbers.of(dir, name), Gen: numbers.gen.Add(1)})
 	}
+	n.face.shed.told(c)
 	c.know(e)
 	c.fill(e, c.fileSince(e, before), &out.Attr)
 	out.SetEntryTimeout(n.face.ttlOf(e))

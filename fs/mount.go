@@ -38,8 +38,8 @@ const (
 	// (Refresh) without harm, or, where a name is absent, at all.
 	kernelTTL       = 10 * time.Second
 	kernelAbsentTTL = time.Second
-	// maxWrite is the largest request the kernel sends without raising fs.fuse.max_pages_limit.
-	maxWrite = 1 << 20
+	// MaxRequest is the largest read or write that the kernel sends without raising fs.fuse.max_pages_limit.
+	MaxRequest = 1 << 20
 	// extraCapabilities: no GETXATTR before each write; readdirplus only where stat follows; truncation in the open
 	// itself; mappings of O_DIRECT handles; concurrent O_DIRECT requests.
 	extraCapabilities = fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO | fuse.CAP_ATOMIC_O_TRUNC |
@@ -52,6 +52,11 @@ type Options struct {
 	Files *content.Files
 	// Mountpoint is an existing directory.
 	Mountpoint string
+	// Device is a descriptor of /dev/fuse that somebody else has mounted; 0: none, mount here. With it Mountpoint is only a name, and
+	// Source, AllowOther, MountOptions are not looked at. Mount takes the descriptor over.
+	Device int
+	// Release takes the mount of Device away: EBUSY while it is in use, unless lazily. nil: nobody can from here.
+	Release func(lazily bool) error
 	// Source is shown by df and /proc/mounts. It holds no secret.
 	Source string
 	// ReadOnly refuses every change in the kernel.
@@ -69,6 +74,8 @@ type Options struct {
 	// Whole gives the file of an object that lies wholly in the disk tier, for passthrough. nil: PassthroughOff says why.
 	Whole          func(cache.Version) (Backing, bool)
 	PassthroughOff string
+	// MaxInodes is how many inodes the kernel may keep that it does not use; 0: as many as it likes.
+	MaxInodes int
 	// TTL is how long names and attributes are trusted.
 	TTL time.Duration
 	// Outbox has the small changes that wait for the store; nil where there are none.
@@ -82,8 +89,6 @@ type Options struct {
 	// Timeout bounds an operation that asks the store; 0 means the store's calls alone are bounded.
 	Timeout time.Duration
 	Log     *slog.Logger
-	// Debug logs every request of the kernel.
-	Debug bool
 }
 
 // Outbox is where small changes wait for the store.
@@ -99,6 +104,7 @@ type Server struct {
 	fuse       *fuse.Server
 	face       *face
 	mountpoint string
+	release    func(lazily bool) error // nil: it was mounted here
 }
 
 // Errors that CheckMountpoint and Mount give for what a user can mend.
@@ -114,7 +120,7 @@ var (
 // CheckMountpoint says whether a file system can be mounted on a directory. A dead mount of a killed daemon is no
 // obstacle: Mount removes it.
 func CheckMountpoint(path string) error {
-	if dead(path) {
+	if awaited(path) || dead(path) {
 		return nil
 	}
 	fi, err := os.Stat(path)
@@ -128,9 +134,9 @@ func CheckMountpoint(path string) error {
 	case !fi.IsDir():
 		return ErrNotDirectory
 	}
-	if mounted, err := mountinfo.Mounted(path); err != nil {
+	if taken, err := taken(path); err != nil {
 		return fmt.Errorf("read the mount table: %w", err)
-	} else if mounted {
+	} else if taken {
 		return ErrMounted
 	}
 	names, err := readSome(path)
@@ -141,6 +147,35 @@ func CheckMountpoint(path string) error {
 		return ErrNotEmpty
 	}
 	return nil
+}
+
+// taken says whether something is mounted on a directory. What a container finds at the path of a volume does not count, a
+// directory of elsewhere that is bound there, or memory: that is where it is to mount.
+func taken(path string) (bool, error) {
+	if mounted, err := mountinfo.Mounted(path); err != nil || !mounted {
+		return mounted, err
+	}
+	top, err := topMount(path)
+	if err != nil || top == nil {
+		return true, err
+	}
+	return strings.HasPrefix(top.FSType, "fuse") || top.Root == "/" && top.FSType != "tmpfs", nil
+}
+
+// awaited says whether an automount (autofs, of systemd) waits on a directory for this very mount. Whoever looks into the directory
+// waits for the mount as well, and so it must not be looked into.
+func awaited(path string) bool {
+	top, err := topMount(path)
+	return err == nil && top != nil && top.FSType == "autofs"
+}
+
+// topMount is the mount that hides the others on a directory, nil when there is none. The mount table is asked, not the directory.
+func topMount(path string) (*mountinfo.Info, error) {
+	all, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Mountpoint != path, false })
+	if err != nil || len(all) == 0 {
+		return nil, err
+	}
+	return all[len(all)-1], nil
 }
 
 func readSome(path string) ([]string, error) {
@@ -167,7 +202,7 @@ func dead(path string) bool {
 
 // CleanDead removes the dead mount of a killed daemon, if there is one.
 func CleanDead(path string) (cleaned bool, err error) {
-	if !dead(path) {
+	if awaited(path) || !dead(path) {
 		return false, nil
 	}
 	if err := unix.Unmount(path, unix.MNT_DETACH); err == nil {
@@ -184,37 +219,63 @@ func CleanDead(path string) (cleaned bool, err error) {
 // Mount mounts and returns when the kernel answers. The caller has set the process's umask to 0: modes come from the
 // kernel with the caller's umask applied.
 func Mount(ctx context.Context, o Options) (*Server, error) {
-	if cleaned, err := CleanDead(o.Mountpoint); err != nil {
-		return nil, err
-	} else if cleaned {
-		o.Log.Info("removed the dead mount of a daemon that is gone", "mountpoint", o.Mountpoint)
-	}
-	if _, err := os.Stat("/dev/fuse"); errors.Is(err, os.ErrNotExist) {
-		return nil, ErrNoFuse
+	if o.Device == 0 {
+		if err := prepare(o); err != nil {
+			return nil, err
+		}
 	}
 	root := newRoot(o)
 	own, cancel := root.face.request(ctx, o.Timeout)
 	defer cancel()
 	e, err := o.Tree.Lookup(own, "")
 	if err != nil {
+		if o.Device > 0 {
+			err = errors.Join(err, unix.Close(o.Device))
+		}
 		return nil, err
 	}
 	root.know(e)
+	how := root.mountHere
+	if o.Device > 0 {
+		how = root.mountDevice
+	}
+	s, err := how(o)
+	if err != nil {
+		return nil, err
+	}
+	if root.face.pass.whole != nil && s.fuse.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
+		root.face.pass.refused.Store(true)
+	}
+	return s, nil
+}
+
+// prepare makes the mount point ready.
+func prepare(o Options) error {
+	if cleaned, err := CleanDead(o.Mountpoint); err != nil {
+		return err
+	} else if cleaned {
+		o.Log.Info("removed the dead mount of a daemon that is gone", "mountpoint", o.Mountpoint)
+	}
+	if _, err := os.Stat("/dev/fuse"); errors.Is(err, os.ErrNotExist) {
+		return ErrNoFuse
+	}
+	return nil
+}
+
+// mountHere mounts on o's mount point.
+func (n *node) mountHere(o Options) (*Server, error) {
 	real, err := filepath.EvalSymlinks(o.Mountpoint) // as the mount table calls it
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrNoMountpoint, err)
 	}
-	server, err := serve(o.Mountpoint, root, root.face.library(mountOptions(o), o.TTL))
+	server, err := serve(o.Mountpoint, n, n.face.library(mountOptions(o), o.TTL))
 	if err != nil {
 		return nil, mountError(err)
 	}
-	if err := raiseReadAhead(real); err != nil {
+	if err := RaiseReadAhead(real); err != nil {
 		o.Log.Debug("the kernel's readahead stays at its default", "err", err)
 	}
-	if root.face.pass.whole != nil && server.KernelSettings().Flags64()&fuse.CAP_PASSTHROUGH == 0 {
-		root.face.pass.refused.Store(true)
-	}
-	return &Server{fuse: server, face: root.face, mountpoint: o.Mountpoint}, nil
+	return &Server{fuse: server, face: n.face, mountpoint: o.Mountpoint}, nil
 }
 
 // serve does what gofuse.Mount does, but for its last step: that opens a file on the new mount. A process that is killed
@@ -222,7 +283,8 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 // stays locked. The kernel's first request is answered when NewServer returns; that is all there is to wait for. What the
 // step is good for, keeping the runtime's poller away from the mount, is no concern of a process that opens nothing there.
 func serve(dir string, root *node, options *gofuse.Options) (*fuse.Server, error) {
-	server, err := fuse.NewServer(gofuse.NewNodeFS(root, options), dir, &options.MountOptions)
+	root.face.meter.RawFileSystem = gofuse.NewNodeFS(root, options)
+	server, err := fuse.NewServer(root.face.meter, dir, &options.MountOptions)
 	if err != nil {
 		return nil, err
 	}
@@ -235,10 +297,11 @@ func newRoot(o Options) *node {
 	if o.Ahead == nil {
 		o.Ahead = ahead.New(0)
 	}
-	root := &node{face: &face{tree: o.Tree, names: newNames(), inodes: newInodes(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
+	root := &node{face: &face{meter: &meter{log: o.Log}, tree: o.Tree, names: newNames(), inodes: newInodes(), dirTimes: newDirTimes(), files: o.Files, log: o.Log, ttl: min(o.TTL, kernelTTL), timeout: o.Timeout,
 		ahead: o.Ahead, asks: newAsksAhead(o.Head), pass: &passthrough{whole: o.Whole, why: o.PassthroughOff},
-		outbox: o.Outbox, kept: o.Kept, behind: o.Behind, forget: o.Forget}}
+		outbox: o.Outbox, kept: o.Kept, behind: o.Behind, readOnly: o.ReadOnly, lent: o.Device > 0, forget: o.Forget}}
 	root.face.root = root
+	root.face.shed = &shed{most: o.MaxInodes, run: root.face.asks.run, ask: root.NotifyPrune}
 	return root
 }
 
@@ -266,7 +329,7 @@ func mountOptions(o Options) fuse.MountOptions {
 			options = append(options, m)
 		}
 	}
-	direct := os.Geteuid() == 0
+	direct := os.Geteuid() == 0 && o.Device == 0
 	if o.ReadOnly && !direct {
 		options = append(options, "ro")
 	}
@@ -278,11 +341,10 @@ func mountOptions(o Options) fuse.MountOptions {
 		DirectMountStrict: direct, // root needs no fusermount3
 		DirectMountFlags:  flags,
 		MaxBackground:     maxBackground,
-		MaxWrite:          maxWrite,
+		MaxWrite:          MaxRequest,
 		DisableSplice:     true,     // answers are vectors over cached blocks; a pipe would only be taken and dropped
 		DisableXAttrs:     !o.XAttr, // GNU ls -l asks two a file; with ENOSYS the kernel stops asking
 		ExtraCapabilities: extraCapabilities,
-		Debug:             o.Debug,
 		Logger:            libraryLog(o),
 	}
 }
@@ -300,16 +362,16 @@ func mountError(err error) error {
 	return err
 }
 
-// raiseReadAhead writes the mount's read_ahead_kb. The mount table names its device: the mount itself is not asked (serve).
-func raiseReadAhead(mountpoint string) error {
-	mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(mountpoint))
+// RaiseReadAhead writes the read_ahead_kb of a mount that is served. The mount table names its device: the mount itself is not
+// asked (serve).
+func RaiseReadAhead(mountpoint string) error {
+	m, err := topMount(mountpoint)
 	if err != nil {
 		return err
 	}
-	if len(mounts) == 0 {
+	if m == nil {
 		return fmt.Errorf("%s is not in the mount table", mountpoint)
 	}
-	m := mounts[len(mounts)-1]
 	name := fmt.Sprintf("/sys/class/bdi/%d:%d/read_ahead_kb", m.Major, m.Minor)
 	return os.WriteFile(name, []byte(fmt.Sprint(readAheadKiB)), 0)
 }
@@ -320,11 +382,23 @@ func (s *Server) Wait() {
 	s.face.asks.close()
 }
 
-// Unmount unmounts; EBUSY while a program uses it.
-func (s *Server) Unmount() error { return s.fuse.Unmount() }
+// Unmount unmounts; EBUSY while a program uses it, ErrNotOurs where somebody else is to unmount.
+func (s *Server) Unmount() error {
+	if s.release == nil {
+		return s.fuse.Unmount()
+	}
+	if err := s.release(false); err != nil {
+		return err
+	}
+	s.fuse.Wait()
+	return nil
+}
 
 // Detach unmounts lazily: the name goes at once, the connection when the last program has let go.
 func (s *Server) Detach() error {
+	if s.release != nil {
+		return s.release(true)
+	}
 	if err := unix.Unmount(s.mountpoint, unix.MNT_DETACH); err == nil || os.Geteuid() == 0 {
 		return err
 	}

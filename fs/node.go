@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"path"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fs"
@@ -35,25 +36,34 @@ var (
 	_ gofuse.NodeOpener         = (*node)(nil)
 	_ gofuse.NodeFsyncer        = (*node)(nil)
 	_ gofuse.NodeCopyFileRanger = (*node)(nil)
+	_ gofuse.NodeOnForgetter    = (*node)(nil)
 )
 
 // face is what all nodes of a mount share.
 type face struct {
-	root    *node
-	outbox  Outbox       // nil: no change waits
-	kept    func() error // nil: there is no journal to write
-	behind  bool         // journal durability
-	forget  func(bucket, key string)
-	tree    *tree.Tree
-	names   *names
-	inodes  *inodes
-	files   *content.Files
-	ahead   *ahead.Dirs
-	asks    *asksAhead
-	pass    *passthrough
-	log     *slog.Logger
-	ttl     time.Duration
-	timeout time.Duration
+	root   *node
+	outbox Outbox       // nil: no change waits
+	kept   func() error // nil: there is no journal to write
+	behind bool         // journal durability
+	// readOnly refuses to open for writing: the kernel does so for mounts that are made here, not for lent ones.
+	readOnly bool
+	lent     bool // somebody else mounted
+	forget   func(bucket, key string)
+	tree     *tree.Tree
+	names    *names
+	inodes   *inodes
+	files    *content.Files
+	ahead    *ahead.Dirs
+	asks     *asksAhead
+	pass     *passthrough
+	dirTimes *dirTimes
+	shed     *shed
+	meter    *meter
+	log      *slog.Logger
+	ttl      time.Duration
+	timeout  time.Duration
+	// operations counts those that were named.
+	operations atomic.Uint64
 }
 
 // node is one inode that the kernel knows: a directory, a file, a symlink or a special file.
@@ -61,7 +71,9 @@ type face struct {
 // It lives from the lookup that made it until the kernel forgets it. Safe for concurrent use.
 type node struct {
 	gofuse.Inode
-	face *face
+	face   *face
+	line   inLine       // of shed
+	asking atomic.Int32 // lookups in this directory that ask the store
 
 	mu struct {
 		sync.Mutex

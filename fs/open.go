@@ -25,7 +25,7 @@ func (n *node) Open(ctx context.Context, flags uint32) (gofuse.FileHandle, uint3
 		return nil, 0, errno
 	}
 	if flags&syscall.O_TRUNC != 0 && h.writes {
-		wait, done := n.face.request(ctx, 0)
+		wait, done := n.face.requestOf(own, ctx, 0)
 		defer done()
 		if errno := h.truncate(wait, 0); errno != 0 {
 			h.close(wait)
@@ -61,18 +61,6 @@ func truncating(flags uint32) uint32 {
 	return flags
 }
 
-// sure looks a name up that is about to be changed: what is older than the TTL because the store does not answer is an error.
-func (f *face) sure(ctx context.Context, p string) (tree.Entry, error) {
-	e, err := f.tree.Lookup(ctx, p)
-	switch {
-	case errors.Is(err, tree.ErrStale):
-		return e, fmt.Errorf("look up %s: %w", p, tree.ErrStale) // and not ErrNotFound
-	case err == nil && e.Stale:
-		return e, fmt.Errorf("look up %s: %w", p, tree.ErrStale)
-	}
-	return e, err
-}
-
 // lookupFor is how a file is looked up to open it. Who is going to write it must know all its attributes: they are stored
 // again with the bytes, and a store that is away then would cost the file its mode and foreign metadata.
 func (f *face) lookupFor(flags uint32) func(context.Context, string) (tree.Entry, error) {
@@ -91,6 +79,9 @@ func (f *face) openFile(ctx context.Context, p string, flags uint32, look func(c
 	mode := content.Read
 	if writable(flags) {
 		mode = content.Write
+		if f.readOnly {
+			return tree.Entry{}, nil, fmt.Errorf("open %s: %w", p, tree.ErrReadOnly)
+		}
 	}
 	for try := 1; ; try++ {
 		e, err := look(ctx, p)
@@ -166,7 +157,7 @@ func (n *node) open(ctx context.Context, flags uint32) (h *handle, fh gofuse.Fil
 		err = fmt.Errorf("%w: %w", errGone, err) // so that the kernel looks again: who wants to create it makes a new one
 	}
 	if err != nil {
-		return nil, nil, false, n.face.fail("open", p, err)
+		return nil, nil, false, n.face.fail(ctx, "open", p, err)
 	}
 	n.know(e)
 	if flags&syscall.O_TRUNC == 0 && n.misled(file) {
@@ -321,7 +312,7 @@ func (n *node) dropSetID(ctx context.Context, p string) {
 	e := n.known()
 	if cleared := withoutSetID(e.Mode); cleared != e.Mode&07777 {
 		if _, errno := n.changeHeld(ctx, p, e, tree.Change{Mode: &cleared}); errno != 0 {
-			n.face.log.Warn("setuid and setgid stay on a written file", "path", e.Path, "errno", errno.Error())
+			n.face.log.WarnContext(ctx, "setuid and setgid stay on a written file", "path", e.Path, "errno", errno.Error())
 			return
 		}
 		n.face.asks.run(func() { n.NotifyContent(-1, 0) }) // no answer to an open or a write tells the kernel the mode

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"pailfs/fs/opid"
 )
 
 // operation is the context of one request of the kernel. Most requests end without waiting for anything, a dozen of them
@@ -13,6 +15,8 @@ import (
 type operation struct {
 	of       context.Context // the library's; done when the kernel interrupts the request
 	deadline time.Time       // zero: none
+	id       opid.ID         // its name in the log
+	lent     bool            // the mount is: numbers of processes are another's
 
 	mu struct {
 		sync.Mutex
@@ -56,6 +60,9 @@ func (o *operation) Err() error {
 
 // Value answers for the context that Done belongs to, so that contexts made from this one need no goroutine.
 func (o *operation) Value(key any) any {
+	if _, asked := key.(opid.Key); asked {
+		return o.id
+	}
 	if own, _ := o.watched(); own != nil {
 		return own.Value(key)
 	}
@@ -86,7 +93,7 @@ func (o *operation) watch() context.Context {
 	if o.mu.ended {
 		cancel()
 	} else {
-		o.mu.stop = context.AfterFunc(o.of, func() { watchSignals(own, cancel, callerPID(o.of)) })
+		o.mu.stop = context.AfterFunc(o.of, func() { watchSignals(own, cancel, o.of, o.lent) })
 	}
 	return own
 }

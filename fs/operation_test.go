@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"pailfs/fs/opid"
 )
 
 // interrupted is a context of the library's kind: one that the context package does not know, as go-fuse's.
@@ -26,6 +29,26 @@ func (c interrupted) Err() error {
 }
 
 func newInterrupted() interrupted { return interrupted{context.Background(), make(chan struct{})} }
+
+// An operation's name is in its context and in all that are made of it, before and after somebody waits.
+func TestAnOperationHasItsName(t *testing.T) {
+	f := &face{}
+	one, ended := f.request(context.Background(), time.Hour)
+	defer ended()
+	part, partEnded := f.requestOf(one, context.Background(), 0)
+	defer partEnded()
+	other, otherEnded := f.request(context.Background(), 0)
+	defer otherEnded()
+	one.Done()
+	child, cancel := context.WithCancel(part)
+	defer cancel()
+	for want, ctx := range map[string]context.Context{"f1": one, "f1 of a part": child, "f2": other} {
+		id, ok := opid.Of(ctx)
+		if got, _, _ := strings.Cut(want, " "); !ok || id.String() != got {
+			t.Errorf("%s: %v %v", want, id, ok)
+		}
+	}
+}
 
 func TestAnOperationThatWaitsForNothingCostsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

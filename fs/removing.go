@@ -1,8 +1,11 @@
 package fs
 
 import (
+	"context"
 	"syscall"
 	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
 
 	"pailfs/fs/tree"
 )
@@ -16,9 +19,11 @@ const (
 )
 
 // removing recognises rm -r: the kernel looks a name up before it unlinks it, and nothing of an object's attributes matters
-// to who removes it. The next name in order is then told as a regular file, whatever it is; the first stat asks. Should
-// somebody else walk through this very name at this moment, and it is a symbolic link, he gets ENOTDIR: it is being removed.
+// to who removes it. The next name in order is then told to the same thread as a regular file, whatever it is; the first stat
+// or open asks. Should somebody else walk through this very name at this moment, and it is a symbolic link, he gets ENOTDIR: it
+// is being removed.
 type removing struct {
+	by     uint32 // the thread that looks up and unlinks
 	looked string // the name looked up last
 	gone   string // the name unlinked last
 	run    int    // names on end that were looked up and unlinked, in order
@@ -26,8 +31,8 @@ type removing struct {
 }
 
 // willRemove says whether the name is looked up by a walk that removes. It notes the lookup.
-func (n *node) willRemove(name string, e tree.Entry) bool {
-	last := n.looksUp(name)
+func (n *node) willRemove(ctx context.Context, name string, e tree.Entry) bool {
+	last := n.looksUp(name, threadOf(ctx))
 	if last == "" || e.Mode&syscall.S_IFMT != syscall.S_IFREG {
 		return false
 	}
@@ -39,15 +44,23 @@ func (n *node) willRemove(name string, e tree.Entry) bool {
 	return len(next) == 1 && next[0].Path == e.Path
 }
 
+// threadOf is the number of the thread that calls, 0 where it is not known.
+func threadOf(ctx context.Context) uint32 {
+	if caller, ok := fuse.FromContext(ctx); ok {
+		return caller.Pid
+	}
+	return 0
+}
+
 // looksUp notes a lookup. It gives the name unlinked before by a walk that removes, "" without one.
-func (n *node) looksUp(name string) (last string) {
+func (n *node) looksUp(name string, by uint32) (last string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	r := &n.mu.removing
-	if r.looked != r.gone || time.Since(r.at) > removalPause {
+	if r.looked != r.gone || r.by != by || by == 0 || time.Since(r.at) > removalPause {
 		r.run = 0
 	}
-	r.looked = name
+	r.looked, r.by = name, by
 	if r.run < removals {
 		return ""
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -34,6 +35,8 @@ type rig struct {
 	outbox *outbox.Outbox
 	server *Server
 	raw    fuse.RawFileSystem
+	kept   atomic.Int64          // syncs of the journal that the face has asked for
+	disk   atomic.Pointer[error] // the journal's, when it writes
 }
 
 // never is longer than any test: what rests so long is stored only when somebody asks for it.
@@ -49,7 +52,12 @@ func newRig(t *testing.T, behind bool, settle time.Duration) *rig {
 			body, _, err := r.fault.Get(ctx, s3client.GetRequest{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Offset: off, Length: n})
 			return body, err
 		}})
-	j, err := journal.Open(t.TempDir())
+	j, err := journal.OpenWith(journal.Options{Dir: t.TempDir(), Log: log, Hooks: journal.Hooks{Refuse: func() error {
+		if err := r.disk.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,10 +77,15 @@ func newRig(t *testing.T, behind bool, settle time.Duration) *rig {
 			return r.tree.UploadHeaders(ctx, id.Bucket, id.Key, streaming)
 		},
 		Stored: func(id content.ID, o s3client.Object) { r.tree.Stored(id.Bucket, id.Key, o) },
+		Lost: func(id content.ID) {
+			if p, ok := r.tree.PathOf(id.Bucket, id.Key); ok {
+				r.tree.Discard(p)
+			}
+		},
 		Behind: behind, Settle: settle, MaxLag: never, Guard: guard,
 		Hold: func(ctx context.Context, id content.ID) (func(), error) { return r.server.Hold(ctx, id) }})
 	root := newRoot(Options{Tree: r.tree, Files: r.files, TTL: time.Minute, Timeout: time.Minute, Log: log, Outbox: box, Behind: behind,
-		Kept: j.Sync})
+		Kept: func() error { r.kept.Add(1); return j.Sync() }})
 	root.know(tree.Entry{Mode: syscall.S_IFDIR | 0o755, Full: true})
 	r.server = &Server{face: root.face}
 	r.outbox = box

@@ -83,7 +83,7 @@ func (n *node) xattrs(ctx context.Context) (map[string]string, syscall.Errno) {
 		return nil, 0 // what is left of a file without a name are its bytes
 	}
 	all, err := n.face.tree.XAttrs(ctx, p)
-	return all, n.face.fail("read extended attributes", p, err)
+	return all, n.face.fail(ctx, "read extended attributes", p, err)
 }
 
 // answer hands a value to the kernel, or its length where only that was asked for.
@@ -222,7 +222,7 @@ func (n *node) ofBucket(ctx context.Context, name string) (value string, _ sysca
 	} else {
 		value, err = n.face.tree.BucketLocation(ctx, p)
 	}
-	return value, n.face.fail("read "+name, p, err)
+	return value, n.face.fail(ctx, "read "+name, p, err)
 }
 
 func (n *node) ofHeaders(ctx context.Context, name string) (string, syscall.Errno) {
@@ -233,7 +233,7 @@ func (n *node) ofHeaders(ctx context.Context, name string) (string, syscall.Errn
 	e, h, err := n.face.tree.HeadersOf(ctx, p)
 	switch {
 	case err != nil:
-		return "", n.face.fail("read headers", p, err)
+		return "", n.face.fail(ctx, "read headers", p, err)
 	case e.Key == "" || e.Pending && name == virtualClass:
 		return "", syscall.ENODATA
 	case name == virtualContentType:
@@ -286,7 +286,7 @@ func (n *node) setVirtual(ctx context.Context, name, value string) syscall.Errno
 		}
 		own, done := n.face.request(ctx, n.face.timeout)
 		defer done()
-		return n.face.fail("set acl", p, n.face.tree.SetBucketACL(own, p, value))
+		return n.face.fail(own, "set acl", p, n.face.tree.SetBucketACL(own, p, value))
 	}
 	return syscall.EPERM
 }

@@ -78,6 +78,9 @@ type Dirs struct {
 		dirs   *simplelru.LRU[string, *dir]
 		bytes  int64
 		counts Counts
+		// through: a directory is being looked through, its files are looked at in order and not opened. The next one is likely to
+		// be, too (ls -lR, rsync), until that turns out otherwise.
+		through bool
 	}
 }
 
@@ -96,6 +99,7 @@ type dir struct {
 		last   string
 		window int    // files ahead; 0 while there is no order
 		edge   string // asked for up to this name
+		passed int    // files that were looked at since, whose attributes had come
 	}
 	last   string // opened last
 	run    int    // opens on end that went on from the one before
@@ -162,7 +166,7 @@ func (d *Dirs) Opened(path, name string, names Names) Fetch {
 		return Fetch{}
 	}
 	v := d.dirLocked(path)
-	v.looks, v.looked.window = 0, 0
+	v.looks, v.looked.window, d.mu.through = 0, 0, false
 	before := v.last
 	if before == name {
 		return Fetch{}
@@ -191,6 +195,24 @@ func (d *Dirs) Opened(path, name string, names Names) Fetch {
 	return d.windowLocked(v, name, names)
 }
 
+// Expect says of which files to ask for the attributes before those of a file are asked for: where the directory before was
+// looked through, of those behind the first of a new one.
+func (d *Dirs) Expect(path, name string, names Names) []Item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.mu.through || d.most <= 0 || d.mu.dirs.Contains(path) {
+		return nil
+	}
+	if n, known := names.Between("", name); !known || n > gap {
+		return nil
+	}
+	d.mu.through = false
+	v := d.dirLocked(path)
+	v.looks = idleLooks
+	v.looked.last, v.looked.window = name, mostAhead/2
+	return d.askLocked(v, name, names)
+}
+
 // Looks records that a file was looked up, whatever was known of it, and says of which files to ask for the attributes
 // now: of those behind it, when files of the directory are looked at in order and not opened (ls -l, rsync, git status).
 func (d *Dirs) Looks(path, name string, names Names) []Item {
@@ -202,8 +224,14 @@ func (d *Dirs) Looks(path, name string, names Names) []Item {
 	}
 	l := &v.looked
 	before := l.last
+	if before == name {
+		return nil
+	}
 	l.last = name
 	n, known := names.Between(before, name)
+	if l.window > 0 && name > l.edge { // all up to there was known when it was looked at
+		n, known = names.Between(l.edge, name)
+	}
 	if before == "" || !known || n > gap || name < before {
 		l.window, l.edge = 0, ""
 		return nil
@@ -211,9 +239,35 @@ func (d *Dirs) Looks(path, name string, names Names) []Item {
 	if left, _ := names.Between(name, l.edge); l.window > 0 && l.edge > name && left > l.window/2 {
 		return nil
 	}
-	l.window = min(max(8, 2*l.window), mostAhead)
-	from := max(name, l.edge)
-	var ask []Item
+	d.mu.through = true
+	return d.askLocked(v, max(name, l.edge), names)
+}
+
+// Passed records a look at a file whose attributes are known. It may be one of those that were asked for ahead: then it says
+// of which files to ask for the attributes now.
+func (d *Dirs) Passed(path, name string, names Names) []Item {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	v, ok := d.mu.dirs.Peek(path)
+	if !ok {
+		return nil
+	}
+	l := &v.looked
+	if l.window == 0 || name <= l.last || name > l.edge {
+		return nil
+	}
+	l.last = name
+	if l.passed++; l.passed < l.window/2 {
+		return nil
+	}
+	d.mu.through = true
+	return d.askLocked(v, l.edge, names)
+}
+
+// askLocked opens the window of attributes further, behind a name.
+func (d *Dirs) askLocked(v *dir, from string, names Names) (ask []Item) {
+	l := &v.looked
+	l.window, l.passed = min(max(8, 2*l.window), mostAhead), 0
 	for _, i := range names.Following(from, l.window) {
 		if l.edge = i.Name; !i.Known {
 			ask = append(ask, i)

@@ -294,3 +294,54 @@ func TestEmptyFilesAreNotCounted(t *testing.T) {
 		t.Errorf("counts %+v", c)
 	}
 }
+
+// Whoever comes to files only when their attributes are there has the next ones asked for all the same, and who looks through
+// one directory after the other has those of the next one asked for with its first.
+func TestLooksThroughDirectories(t *testing.T) {
+	d, l := New(64<<20), names(300, 16<<10)
+	asked := map[string]bool{}
+	ask := func(dir string, some []Item) {
+		for _, i := range some {
+			if asked[dir+i.Name] {
+				t.Errorf("%s%s is asked for again", dir, i.Name)
+			}
+			asked[dir+i.Name] = true
+		}
+	}
+	late := map[string]int{}
+	through := func(dir string) {
+		for _, i := range l {
+			if asked[dir+i.Name] {
+				ask(dir, d.Passed(dir, i.Name, l))
+				continue
+			}
+			late[dir]++
+			ask(dir, d.Expect(dir, i.Name, l))
+			d.Looked(dir, i)
+			ask(dir, d.Looks(dir, i.Name, l))
+		}
+	}
+	through("a/")
+	through("b/")
+	through("c/")
+	if late["a/"] > 5 || late["b/"] != 1 || late["c/"] != 1 {
+		t.Errorf("not asked for ahead: %v", late)
+	}
+	if n := len(d.Expect("d/", l[200].Name, l)); n != 0 {
+		t.Errorf("%d are asked for behind a name in the middle", n)
+	}
+	if n := len(d.Expect("d/", l[0].Name, l)); n != mostAhead {
+		t.Errorf("%d are asked for behind the first name", n)
+	}
+	if n := len(d.Expect("e/", l[0].Name, l)); n != 0 {
+		t.Errorf("%d are asked for though the directory before was not looked through", n)
+	}
+	through("f/")
+	d.Opened("f/", l[0].Name, l)
+	if n := len(d.Expect("g/", l[0].Name, l)); n != 0 {
+		t.Errorf("%d are asked for where files are opened", n)
+	}
+	if len(d.Passed("nowhere/", l[0].Name, l))+len(d.Passed("f/", l[0].Name, l)) > 0 {
+		t.Error("asks behind what was not asked for")
+	}
+}

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"pailfs/fs/opid"
 	"pailfs/s3client"
 )
 
@@ -39,8 +41,9 @@ func isAway(err error) bool {
 // is tried at a time; as soon as any commit succeeds all are due. It works from start to stop; what is scheduled before
 // waits for that.
 type committer struct {
-	files *Files
-	wake  chan struct{} // one place
+	files   *Files
+	wake    chan struct{} // one place
+	commits atomic.Uint64 // begun: their names in the log
 
 	mu struct {
 		sync.Mutex
@@ -188,8 +191,8 @@ func (c *committer) begin(ctx context.Context) (next time.Time) {
 			return next
 		}
 		c.wg.Go(func() {
-			err := f.storeBehind(ctx)
-			c.done(f, err)
+			ctx := opid.With(ctx, opid.ID{Kind: 'c', N: c.commits.Add(1)})
+			c.done(ctx, f, f.storeBehind(ctx))
 			c.files.unpin(f)
 		})
 	}
@@ -240,10 +243,10 @@ func (f *File) due() (due, since time.Time, ok bool) {
 }
 
 // done records the end of a commit.
-func (c *committer) done(f *File, err error) {
+func (c *committer) done(ctx context.Context, f *File, err error) {
 	id := f.ID()
 	if err != nil && !errors.Is(err, context.Canceled) {
-		c.files.o.Log.Warn("a file could not be stored in the background; it is tried again", "file", id.String(), "err", err)
+		c.files.o.Log.WarnContext(ctx, "a file could not be stored in the background; it is tried again", "file", id.String(), "err", err)
 	}
 	func() {
 		c.mu.Lock()
@@ -258,8 +261,25 @@ func (c *committer) done(f *File, err error) {
 			}
 		}
 	}()
+	if err != nil {
+		f.rests(err)
+	}
 	c.schedule(f)
 	c.poke()
+}
+
+// rests lets a file wait whose commit has failed before it began, as finish does for those that had begun.
+func (f *File) rests(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := f.files.o.Now()
+	if f.mu.next.After(now) {
+		return
+	}
+	if !errors.Is(err, context.Canceled) {
+		f.mu.fails++
+	}
+	f.mu.next = now.Add(pause(f.mu.fails))
 }
 
 // succeeded: the store has taken something. Who failed because it was away is tried at once.

@@ -1,12 +1,14 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -270,6 +272,36 @@ func TestBehindRefused(t *testing.T) {
 }
 
 // A file that stays open and is written all the time is stored as its last Flush left it, within MaxLag.
+// A file whose commit cannot begin, since a copy of its former version cannot be stored, waits longer each time, too.
+func TestBehindAfterACopyThatIsRefused(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		r.put("src", pattern(1, 100*kib))
+		f := r.clone(t, "src", "copy", mib)
+		defer f.Close(nil)
+		var tries atomic.Int64
+		r.fault.Add(s3fault.Rule{Key: "copy", Hook: func(context.Context, s3fault.Call) error {
+			tries.Add(1)
+			return s3client.Denied
+		}})
+		src := r.open("src")
+		write(src, 0, []byte("changed"))
+		wantFlush(t, src)
+		src.Close(nil)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if n := tries.Load(); n < 60 || n > 400 {
+			t.Errorf("%d requests in an hour", n)
+		}
+		r.fault.Clear()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		r.wantStored(t, "copy", pattern(1, 100*kib))
+		if p, _ := r.mem.Bytes("b", "src"); !bytes.HasPrefix(p, []byte("changed")) {
+			t.Error("the file itself is not stored")
+		}
+	})
+}
+
 func TestBehindStoresWhatWasFlushed(t *testing.T) {
 	for what, at := range map[string]int64{"appended": 20, "overwritten": 0} {
 		t.Run(what, func(t *testing.T) {

@@ -367,6 +367,7 @@ func (m *behindModel) check(t *rapid.T) {
 func (m *behindModel) end(t *rapid.T) {
 	m.back()
 	m.fast()
+	synctest.Wait() // a commit that has failed meanwhile is not the one that closing makes
 	for _, mf := range m.files {
 		if mf.f != nil {
 			mf.f.Close(nil)

@@ -16,13 +16,13 @@ func (s *Files) Close(ctx context.Context) error {
 	var errs []error
 	if err := s.SyncAll(ctx, nil); err != nil {
 		// What is not stored is named below; a conflict is stored, and was logged.
-		s.o.Log.Debug("not everything could be committed at close", "err", err)
+		s.o.Log.DebugContext(ctx, "not everything could be committed at close", "err", err)
 	}
 	s.behind.stop()
 	for _, f := range s.pinUnsaved(func(*File, ID) bool { return true }) {
 		errs = append(errs, f.keepAtClose(ctx))
 	}
-	return errors.Join(append(errs, s.forgetAll())...)
+	return errors.Join(append(errs, s.forgetAll(), s.dropAgain())...)
 }
 
 // keepAtClose puts an unsaved file into the journal and says so; nil when it is stored after all.
@@ -43,6 +43,14 @@ func (f *File) keepAtClose(ctx context.Context) error {
 		return fmt.Errorf("%s is neither stored nor kept: %w", u.ID, errors.Join(err, reason))
 	}
 	return fmt.Errorf("%s is not stored, %d bytes are kept in the journal: %w", u.ID, u.Bytes, reason)
+}
+
+// dropAgain discards what could not be discarded before.
+func (s *Files) dropAgain() error {
+	if err := s.drops(s.takeUndropped()); err != nil {
+		return fmt.Errorf("what is stored or removed stays in the journal: %w", err)
+	}
+	return nil
 }
 
 // forgetAll closes the spools of what is still open: nobody is left to use them.

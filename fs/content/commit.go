@@ -234,7 +234,7 @@ func (f *File) whole(ctx context.Context) (*sending, error) {
 			if ctx.Err() != nil {
 				return nil, err
 			}
-			f.files.o.Log.Warn("the journal does not take a file before it is stored", "file", f.ID().String(), "err", err)
+			f.files.o.Log.WarnContext(ctx, "the journal does not take a file before it is stored", "file", f.ID().String(), "err", err)
 		}
 	}
 	f.mu.Lock()
@@ -302,6 +302,9 @@ func (f *File) record(s *sending, id ID, obj s3client.Object) (again bool) {
 		f.files.o.Log.Warn("the journal does not take what a file stands on now", "file", id.String(), "err", err)
 	}
 	f.release(before)
+	if s.stream != nil {
+		f.givePassedAway(s.stream)
+	}
 	return again
 }
 

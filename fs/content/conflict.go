@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"crypto/md5"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"reflect"
@@ -126,7 +127,7 @@ func (f *File) settle(ctx context.Context, s *sending, err error) error {
 	if f.isCopy(changed.remote) && !f.isPunched() {
 		return f.overCopy(ctx, changed.remote)
 	}
-	if f.givesUpAttributes(snap, changed.remote) {
+	if f.givesUpAttributes(ctx, snap, changed.remote) {
 		return nil
 	}
 	if f.isPunched() {
@@ -151,7 +152,7 @@ func (f *File) settle(ctx context.Context, s *sending, err error) error {
 }
 
 // adopt makes every byte of a file whose base has vanished the file's own. What is neither in the spool nor in memory is
-// lost with the base: then the rest goes to the journal, and the error says so.
+// lost with the base: then the rest is kept beside it, and the error says so.
 func (f *File) adopt(ctx context.Context) error {
 	err := f.fetchAll(ctx)
 	if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
@@ -168,19 +169,6 @@ func (f *File) adopt(ctx context.Context) error {
 		return err
 	}
 	return errAgain
-}
-
-// keepRest keeps the local part of a file whose other part is lost, for a person to look at.
-func (f *File) keepRest(ctx context.Context, cause error) error {
-	err := fmt.Errorf("%s: the stored version under local changes is gone: %w", f.ID(), cause)
-	if kept := f.keep(ctx, err); kept != nil {
-		return errors.Join(err, kept)
-	}
-	f.mu.Lock()
-	name := f.keptLocked().spool.Name()
-	f.mu.Unlock()
-	f.files.o.Log.Warn("local changes kept in the journal", "object", f.ID().String(), "spool", name, "err", err)
-	return fmt.Errorf("%w; the changes are kept in %s", err, name)
 }
 
 // isOurs says whether the store has the very bytes that are to be committed: an upload whose answer was lost, most
@@ -221,7 +209,7 @@ func (s *snapshot) onlyAttributes() bool {
 
 // givesUpAttributes ends a commit of attributes alone, whose object somebody has replaced: its bytes, which the store had,
 // are not here, and nobody has the file open. What the other one stored stays as it is.
-func (f *File) givesUpAttributes(snap *snapshot, remote s3client.Object) bool {
+func (f *File) givesUpAttributes(ctx context.Context, snap *snapshot, remote s3client.Object) bool {
 	if !f.ofEarlierRunAlone() {
 		return false
 	}
@@ -232,7 +220,7 @@ func (f *File) givesUpAttributes(snap *snapshot, remote s3client.Object) bool {
 		return false // isOurs
 	}
 	f.giveUp(snap.id, remote)
-	f.files.o.Log.Warn("a change of attributes was given up: its object is another one now", "object", snap.id.String())
+	f.files.o.Log.WarnContext(ctx, "a change of attributes was given up: its object is another one now", "object", snap.id.String())
 	return true
 }
 
@@ -278,8 +266,7 @@ func (f *File) keepBoth(ctx context.Context, s *sending) error {
 		return err
 	}
 	snap := f.snapshot(s)
-	now := f.files.conflictTime()
-	to := conflictID(snap.id, f.files.o.Host, now)
+	to, now := f.files.conflictName(snap.id)
 	done, err := f.files.o.Guard(ctx, to)
 	if err != nil {
 		return fmt.Errorf("%w; its own version is not stored yet: %w", ErrConflict, err)
@@ -298,12 +285,22 @@ func (f *File) keepBoth(ctx context.Context, s *sending) error {
 	s.snap = snap
 	f.record(s, to, obj)
 	f.files.addConflict(Conflict{ID: snap.id, Kept: to, Time: now})
-	f.files.o.Log.Warn("conflict: both versions are kept", "object", snap.id.String(), "local", to.String())
+	f.files.o.Log.WarnContext(ctx, "conflict: both versions are kept", "object", snap.id.String(), "local", to.String())
 	f.files.o.Stored(to, obj)
 	return nil // commitTurn answers f.mu.conflict
 }
 
-// conflictTime is the time in a conflict's name: of two conflicts of one name at one moment none replaces the other.
+// conflictName is where one of two versions of an object is kept. Of two conflicts of one name at one moment none replaces the
+// other: not of this mount's, by the time, and not of another one's on the same host, by chance.
+func (s *Files) conflictName(id ID) (ID, time.Time) {
+	now := s.conflictTime()
+	return conflictID(id, s.o.Host, now, strings.ToLower(rand.Text()[:conflictChance])), now
+}
+
+// conflictChance is how many letters of 5 bits each make two names of one millisecond differ.
+const conflictChance = 6
+
+// conflictTime is a millisecond that no other conflict of this run has in its name.
 func (s *Files) conflictTime() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -315,9 +312,9 @@ func (s *Files) conflictTime() time.Time {
 	return now
 }
 
-// conflictID names the local version: NAME.conflict-HOST-TIME beside it, NAME cut so that all is a file name.
-func conflictID(id ID, host string, at time.Time) ID {
-	suffix := ".conflict-" + strings.ReplaceAll(host, "/", "_") + "-" + at.UTC().Format("20060102T150405.000Z")
+// conflictID names the local version: NAME.conflict-HOST-TIME-CHANCE beside it, NAME cut so that all is a file name.
+func conflictID(id ID, host string, at time.Time, chance string) ID {
+	suffix := ".conflict-" + strings.ReplaceAll(host, "/", "_") + "-" + at.UTC().Format("20060102T150405.000Z") + "-" + chance
 	dir, name := "", id.Key
 	if i := strings.LastIndexByte(id.Key, '/'); i >= 0 {
 		dir, name = id.Key[:i+1], id.Key[i+1:]

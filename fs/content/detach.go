@@ -112,21 +112,26 @@ func (f *File) isUncertain() bool {
 
 // Done says that the name is gone: the File lives on for its handles alone, Sync has nothing to do any more, and what
 // nobody has open is dropped, unsaved changes too. Its record goes from the journal: whoever deleted a stored object in the
-// journal has made that durable before, and syncs the journal after Done where the store had nothing.
-func (d *Detaching) Done() {
+// journal has made that durable before, and syncs the journal after Done where the store had nothing. An error says that the
+// record may be there still, and the file in the next run; everything else is as without one.
+func (d *Detaching) Done() error {
 	if d == nil || d.f == nil {
-		return
+		return nil
 	}
 	f := d.f
 	d.f = nil
 	id := f.ID()
 	f.dropStream()
 	f.recording <- struct{}{}
-	f.release(f.files.detach(f))
+	err := f.giveBack(f.files.detach(f))
 	f.recording.give()
 	f.files.o.Uploader.Forget(id.Bucket, id.Key)
 	f.giveAll()
 	f.files.unpin(f)
+	if err != nil {
+		return fmt.Errorf("drop what the journal has of %s: %w", id, err)
+	}
+	return nil
 }
 
 // Undo says that the name stays: the File goes on as before.

@@ -36,12 +36,14 @@
 //	write.go      WriteAt, Append, Truncate, Allocate
 //	stream.go     the upload that runs while a file is written
 //	punched.go    a stream's bytes that are in the store alone; room.go: when they are given away
+//	passing.go    a long stream's bytes that are in memory meanwhile
 //	clone.go      CloneRange: bytes that another object has
 //	dirty.go      pure: sets of bytes, and the layout of a file over spool, base and zeros
 //	states.go     the chain of a file's states, each over the one before
 //	commit.go     Sync: one state of the file becomes the object; send.go: its bytes and its upload
 //	own.go        versions that this mount itself may have stored, unknown to the file
 //	conflict.go   the base changed or vanished; both versions are kept. fetch.go: the base into the spool
+//	rest.go       what is kept of a file when bytes of its base are nowhere any more
 //	flush.go      Flush; keep.go: states in the journal
 //	behind.go     the committer; queue.go: in which order (pure); storekept.go: one commit of a kept state
 //	sync.go       many files at once

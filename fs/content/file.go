@@ -39,6 +39,7 @@ func (s state) String() string { return [...]string{"clean", "dirty", "syncing",
 //   - superseded: another File has its id, because the store has another version. Its handles read theirs; what they
 //     write conflicts at the commit.
 //   - in conflict: its content was stored under another key, which is its id now; Sync goes on answering ErrConflict.
+//   - lost: in conflict and detached. What is left of it was stored elsewhere (rest.go); writing it is ErrConflict too.
 //
 // Three tokens are held across disk and network and waited for with a context; mu never is. Readers need mu alone.
 //   - sending: whoever stores the file or takes its name away; at most one at a time.
@@ -61,6 +62,7 @@ type File struct {
 		recovered  bool  // from the journal, not committed since
 		leaving    bool  // its name is about to go: nobody may begin to rely on its object
 		conflict   error // what Sync answers after a conflict
+		lost       bool  // in conflict, and detached: bytes of its base are gone (rest.go)
 
 		layout    layout
 		spool     *journal.Spool // nil until bytes are written

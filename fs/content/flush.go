@@ -76,7 +76,7 @@ func (f *File) flushBehind(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return err
 		}
-		f.files.o.Log.Warn("the journal does not take a file: it is stored at once", "file", f.ID().String(), "err", err)
+		f.files.o.Log.WarnContext(ctx, "the journal does not take a file: it is stored at once", "file", f.ID().String(), "err", err)
 		if stored := f.Sync(ctx); stored == nil || f.stored() {
 			return stored
 		}

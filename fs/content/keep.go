@@ -46,7 +46,7 @@ func (f *File) keep(ctx context.Context, reason error) error {
 	f.addOnItsWay(ctx)
 	headers, err := f.headersFor(ctx, id, false)
 	if err != nil {
-		f.files.o.Log.Warn("attributes of a kept file are not known", "file", id.String(), "err", err)
+		f.files.o.Log.WarnContext(ctx, "attributes of a kept file are not known", "file", id.String(), "err", err)
 	}
 	record := f.recordOf(st, func(p *journal.Pending) {
 		p.Headers, p.Time, p.Reason = journal.Headers(headers), f.recordTimeLocked(), reasonText(reason)
@@ -252,9 +252,16 @@ func (f *File) unkeepLocked() {
 	}
 }
 
-// release gives up what no state of the file needs any more of its former spools: records, and spools. The caller is
-// recording. A record that cannot be dropped is tried again with the next one.
+// release is giveBack for a file that is stored: a record that cannot be dropped costs a comparison at the next start.
 func (f *File) release(before []*journal.Spool) {
+	if err := f.giveBack(before); err != nil {
+		f.files.o.Log.Warn("record of a stored file stays in the journal", "file", f.ID().String(), "err", err)
+	}
+}
+
+// giveBack gives up what no state of the file needs any more of its former spools: records, and spools. The caller is
+// recording. What cannot be dropped is tried again with the next one.
+func (f *File) giveBack(before []*journal.Spool) error {
 	f.mu.Lock()
 	var unused, unkept []*journal.Spool
 	k := f.keptLocked()
@@ -267,14 +274,11 @@ func (f *File) release(before []*journal.Spool) {
 		}
 	}
 	f.mu.Unlock()
-	for _, s := range unused {
-		f.files.discard(f, s)
-	}
+	errs := []error{f.files.drops(unused)}
 	for _, s := range unkept {
-		if err := s.Unkeep(); err != nil {
-			f.files.o.Log.Warn("record of a stored file stays in the journal", "file", f.ID().String(), "err", err)
-		}
+		errs = append(errs, s.Unkeep())
 	}
+	return errors.Join(errs...)
 }
 
 // writable is the spool for a change of bytes at and behind off; the caller has the turn. Where a frozen state has these

@@ -10,11 +10,18 @@ import (
 )
 
 // TestModel does random things to one file and compares what it reads with a slice, and the store after each Sync.
-func TestModel(t *testing.T) {
+func TestModel(t *testing.T) { testModel(t, modelMax) }
+
+// TestModelOfLongFiles is the same with files that pass through memory. To read them stores them, so that it is done less.
+func TestModelOfLongFiles(t *testing.T) {
+	testModel(t, 400*kib, passing(100*kib), func(o *Options) { o.StreamBytes = 40 * kib })
+}
+
+func testModel(t *testing.T, most int, change ...func(*Options)) {
 	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
 		sub := must(os.MkdirTemp(dir, "j"))
-		m := &model{t: t, r: newRig(sub, func(o *Options) { o.Readahead = 64 * kib })}
+		m := &model{t: t, max: most, r: newRig(sub, append(change, func(o *Options) { o.Readahead = 64 * kib })...)}
 		if rapid.Bool().Draw(t, "exists") {
 			m.want = pattern(1, rapid.IntRange(0, 60*kib).Draw(t, "size"))
 			m.r.put("k", m.want)
@@ -24,7 +31,8 @@ func TestModel(t *testing.T) {
 		}
 		m.h = m.f.Handle(false)
 		t.Repeat(map[string]func(*rapid.T){
-			"write": m.write, "append": m.append, "truncate": m.truncate, "allocate": m.allocate, "sync": m.sync,
+			"read all": m.readAll,
+			"write":    m.write, "append": m.append, "truncate": m.truncate, "allocate": m.allocate, "sync": m.sync,
 			"reopen": m.reopen, "read": m.read, "fail": m.fail, "touch": m.touch, "move": m.move, "": m.check,
 		})
 		m.sync(t)
@@ -45,13 +53,14 @@ type model struct {
 	h    *Handle
 	want []byte
 	seed byte
+	max  int
 }
 
 const modelMax = 100 * kib
 
 func (m *model) bytes(t *rapid.T) []byte {
 	m.seed += 13
-	sizes := rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, 30*kib))
+	sizes := rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, m.max/3))
 	return pattern(m.seed, sizes.Draw(t, "len"))
 }
 
@@ -63,14 +72,14 @@ func (m *model) grow(size int) {
 
 func (m *model) write(t *rapid.T) {
 	p := m.bytes(t)
-	off := rapid.IntRange(0, min(modelMax, len(m.want)+10*kib)).Draw(t, "off")
+	off := rapid.IntRange(0, min(m.max, len(m.want)+10*kib)).Draw(t, "off")
 	write(m.f, int64(off), p)
 	m.grow(off + len(p))
 	copy(m.want[off:], p)
 }
 
 func (m *model) append(t *rapid.T) {
-	if len(m.want) > modelMax {
+	if len(m.want) > m.max {
 		t.Skip("long enough")
 	}
 	p := m.bytes(t)
@@ -82,7 +91,7 @@ func (m *model) append(t *rapid.T) {
 }
 
 func (m *model) truncate(t *rapid.T) {
-	size := rapid.OneOf(rapid.Just(0), rapid.IntRange(0, len(m.want)), rapid.IntRange(0, modelMax)).Draw(t, "size")
+	size := rapid.OneOf(rapid.Just(0), rapid.IntRange(0, len(m.want)), rapid.IntRange(0, m.max)).Draw(t, "size")
 	if err := m.f.Truncate(context.Background(), int64(size)); err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +100,7 @@ func (m *model) truncate(t *rapid.T) {
 }
 
 func (m *model) allocate(t *rapid.T) {
-	off, n := rapid.IntRange(0, modelMax).Draw(t, "off"), rapid.IntRange(1, 20*kib).Draw(t, "n")
+	off, n := rapid.IntRange(0, m.max).Draw(t, "off"), rapid.IntRange(1, 20*kib).Draw(t, "n")
 	how := rapid.SampledFrom([]string{"", "keep", "punch", "zero", "zero keep"}).Draw(t, "how")
 	keep, punch, zero := how == "keep" || how == "punch" || how == "zero keep", how == "punch", how == "zero" || how == "zero keep"
 	if err := m.f.Allocate(context.Background(), int64(off), int64(n), keep, punch, zero); err != nil {
@@ -163,7 +172,7 @@ func (m *model) move(t *rapid.T) {
 }
 
 func (m *model) read(t *rapid.T) {
-	off, n := rapid.IntRange(0, modelMax).Draw(t, "off"), rapid.IntRange(0, 20*kib).Draw(t, "n")
+	off, n := rapid.IntRange(0, m.max).Draw(t, "off"), rapid.IntRange(0, 20*kib).Draw(t, "n")
 	got, err := read(m.f, m.h, int64(off), n)
 	if err != nil {
 		t.Fatal(err)
@@ -181,6 +190,12 @@ func (m *model) check(t *rapid.T) {
 	if size := m.f.Stat().Size; size != int64(len(m.want)) {
 		t.Fatalf("size %d, want %d", size, len(m.want))
 	}
+	if m.max == modelMax {
+		m.readAll(t)
+	}
+}
+
+func (m *model) readAll(t *rapid.T) {
 	got, err := readAll(m.f)
 	if err != nil || !bytes.Equal(got, m.want) {
 		t.Fatalf("content differs from the model: %v", err)

@@ -44,6 +44,9 @@ type Options struct {
 	Headers func(ctx context.Context, id ID, streaming bool) (s3client.Headers, error)
 	// Outdated, where it is not nil, is told of a version that a read has found gone from the store.
 	Outdated func(cache.Version)
+	// Lost, where it is not nil, is told that a file has no name any more: somebody else has removed or replaced what it stood
+	// on, and its changes are kept elsewhere or void (both logged). What the name is now only the store knows.
+	Lost func(ID)
 	// Stored is called after each commit, before Sync returns, without a lock held. The Object has Size, ETag, Modified
 	// (where the store said it) and Headers as sent.
 	Stored func(ID, s3client.Object)
@@ -60,6 +63,9 @@ type Options struct {
 	// Retain is how much of what the store has of files being streamed stays on the disk all the same, in bytes for all of them:
 	// 0 means 512 MiB, negative none; an eighth of the free space at the most. The first part of each stays always.
 	Retain int64
+	// PassAfter is how much of a streamed file is written like any other, in bytes: 0 means 256 MiB. What comes behind stays in
+	// memory that the journal borrows, until the store has it, and no longer; in journal durability it does not.
+	PassAfter int64
 	// Behind is journal durability: Flush returns when the file is in the journal, and the store gets it in the background.
 	Behind bool
 	// MaxLag is how long the journal may have what the store does not have before it is stored whatever else goes on, and who
@@ -102,6 +108,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Retain == 0 {
 		o.Retain = defaultRetain
+	}
+	if o.PassAfter <= 0 {
+		o.PassAfter = defaultPassAfter
 	}
 	if o.MaxLag <= 0 {
 		o.MaxLag = 30 * time.Second

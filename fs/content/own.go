@@ -286,7 +286,7 @@ func (f *File) addLost(ctx context.Context, snap *snapshot) {
 func (f *File) addSum(ctx context.Context, snap *snapshot) {
 	etag, err := f.etagOf(ctx, snap)
 	if err != nil {
-		f.files.o.Log.Debug("what was sent of a file cannot be read again", "file", snap.id.String(), "err", err)
+		f.files.o.Log.DebugContext(ctx, "what was sent of a file cannot be read again", "file", snap.id.String(), "err", err)
 		return
 	}
 	f.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"pailfs/cache"
@@ -84,6 +85,9 @@ func (f *File) takeTurn(ctx context.Context, change func(size int64) (r Range, c
 func (f *File) stuck(change func(size int64) (r Range, cut bool)) (bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.lostLocked(); err != nil {
+		return false, err
+	}
 	r, cut := change(f.mu.layout.size)
 	gone := f.goneLocked()
 	if len(gone) == 0 || f.mu.detached || r.Len <= 0 && !cut {
@@ -190,7 +194,7 @@ func (f *File) reopenLocked(p *journal.Pending) {
 		parts = append(parts, upload.Sent{Piece: upload.Piece{Number: part.Number, Off: part.Off, Len: part.Len}, ETag: part.ETag})
 	}
 	_, last, _ := f.files.o.Uploader.Limits().PartAt(p.Size)
-	st := &streaming{id: f.mu.id, sealed: last, upload: p.Upload,
+	st := &streaming{id: f.mu.id, sealed: last, passes: math.MaxInt64, upload: p.Upload,
 		Stream: f.files.o.Uploader.Reopen(p.Bucket, p.Key, p.Upload, parts, spoolSource{f.mu.spool})}
 	for _, part := range parts {
 		if len(ranges(gone).within(part.Off, part.Len)) > 0 {
@@ -228,7 +232,7 @@ func (f *File) leaveStream(ctx context.Context) {
 		return
 	}
 	if err := st.Leave(ctx); err != nil {
-		f.files.o.Log.Debug("an unfinished upload is left while it is still sent", "object", st.id.String(), "err", err)
+		f.files.o.Log.DebugContext(ctx, "an unfinished upload is left while it is still sent", "object", st.id.String(), "err", err)
 	}
 }
 
@@ -252,8 +256,8 @@ func (f *File) completedAnyway(ctx context.Context, snap *snapshot) (s3client.Ob
 // keepOther is keepBoth for a punched file: its upload can become an object under its own name alone. So the version that
 // somebody else stored there gets the other name, by a copy, and is replaced in the next round.
 func (f *File) keepOther(ctx context.Context, remote s3client.Object) error {
-	id, now := f.ID(), f.files.conflictTime()
-	to := conflictID(id, f.files.o.Host, now)
+	id := f.ID()
+	to, now := f.files.conflictName(id)
 	remote.Bucket, remote.Key = id.Bucket, id.Key
 	done, err := f.files.o.Guard(ctx, to)
 	if err != nil {
@@ -276,7 +280,7 @@ func (f *File) keepOther(ctx context.Context, remote s3client.Object) error {
 	f.mu.Unlock()
 	f.again()
 	f.files.addConflict(Conflict{ID: to, Kept: id, Time: now})
-	f.files.o.Log.Warn("conflict: both versions are kept", "object", id.String(), "other", to.String())
+	f.files.o.Log.WarnContext(ctx, "conflict: both versions are kept", "object", id.String(), "other", to.String())
 	f.files.o.Stored(to, obj)
 	return errAgain
 }

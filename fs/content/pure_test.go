@@ -120,11 +120,11 @@ func TestConflictID(t *testing.T) {
 	r := &rig{}
 	r.start(t.TempDir())
 	defer r.journal.Close()
-	got := conflictID(ID{"b", "dir/name.txt"}, "a/b", r.now())
-	if want := "dir/name.txt.conflict-a_b-20260102T030405.000Z"; got.Key != want {
+	got := conflictID(ID{"b", "dir/name.txt"}, "a/b", r.now(), "chance")
+	if want := "dir/name.txt.conflict-a_b-20260102T030405.000Z-chance"; got.Key != want {
 		t.Errorf("%s, want %s", got.Key, want)
 	}
-	long := conflictID(ID{"b", "d/" + string(make([]byte, 255))}, "h", r.now())
+	long := conflictID(ID{"b", "d/" + string(make([]byte, 255))}, "h", r.now(), "chance")
 	if n := len(long.Key) - len("d/"); n != 255 {
 		t.Errorf("name of %d bytes", n)
 	}

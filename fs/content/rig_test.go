@@ -48,6 +48,7 @@ type rig struct {
 		headers map[string]string // what Headers gives as metadata
 		stored  []ID
 		between func() // runs once between a completion and its answer
+		disk    error  // the journal's, when it writes
 	}
 }
 
@@ -104,7 +105,7 @@ func (r *rig) start(dir string, change ...func(*Options)) {
 		r.memory = -1
 	}
 	r.journal = must(journal.OpenWith(journal.Options{Dir: dir, MemoryBytes: r.memory, Log: slog.New(slog.DiscardHandler),
-		Hooks: journal.Hooks{SegmentBytes: 512 * kib}}))
+		Hooks: journal.Hooks{SegmentBytes: 512 * kib, LentBytes: lentUnit, Refuse: r.diskError}}))
 	r.up = upload.New(upload.Options{Store: r.fault, Limits: testLimits, Parallel: 4})
 	o := Options{Store: r.fault, Blocks: r.blocks, Journal: r.journal, Uploader: r.up, CheckAfter: time.Minute, Host: "host",
 		Now: r.now, Headers: r.headers, Log: slog.New(slog.DiscardHandler),
@@ -126,6 +127,19 @@ func (r *rig) now() time.Time {
 		return time.Now()
 	}
 	return r.mu.now
+}
+
+func (r *rig) diskError() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.disk
+}
+
+// diskFails lets the journal's disk fail from now on; nil: no more.
+func (r *rig) diskFails(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.disk = err
 }
 
 func (r *rig) later(d time.Duration) {

@@ -52,6 +52,13 @@ func (s *streams) all() (files []*File) {
 	return files
 }
 
+// many is how many there are, or were a moment ago; at least one.
+func (s *streams) many() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return int64(max(1, len(s.mu.files)))
+}
+
 func (s *streams) given(n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -206,7 +213,7 @@ func (s *Files) storeForRoom(ctx context.Context, f *File) bool {
 		return false
 	}
 	if err := f.Sync(ctx); err != nil {
-		s.o.Log.Warn("a file is too long for the disk, and cannot be stored to make room", "file", f.ID().String(), "err", err)
+		s.o.Log.WarnContext(ctx, "a file is too long for the disk, and cannot be stored to make room", "file", f.ID().String(), "err", err)
 		return false
 	}
 	released := s.streams.releasedSoFar()
@@ -246,7 +253,7 @@ func (s *Files) giveAllAway(ctx context.Context, own *File) {
 			continue
 		}
 		f.giveSentAway()
-		f.giveStoredAway()
+		f.giveStoredAway(0)
 		f.turn.give()
 	}
 }
@@ -272,14 +279,14 @@ func (f *File) hasSpool() bool {
 // leastStored is the least of a stored file that is worth a hole.
 const leastStored = 64 << 10
 
-// giveStoredAway gives away what stayed of bytes that were committed: they are read from the base from now on. The caller
-// has the turn.
-func (f *File) giveStoredAway() {
+// giveStoredAway gives away what stayed of bytes from an offset on that were committed: they are read from the base from now
+// on. The caller has the turn.
+func (f *File) giveStoredAway(from int64) {
 	f.mu.Lock()
-	spool, frozen, l := f.mu.spool, f.frozenLocked(), &f.mu.layout
+	spool, from, l := f.mu.spool, max(from, f.frozenLocked()), &f.mu.layout
 	var stored ranges
-	if spool != nil && f.mu.base != nil && !f.mu.detached && !f.mu.leaving && !f.mu.superseded && l.base > frozen {
-		for _, r := range without(l.local.within(frozen, l.base-frozen), l.dirty) {
+	if spool != nil && f.mu.base != nil && !f.mu.detached && !f.mu.leaving && !f.mu.superseded && l.base > from {
+		for _, r := range without(l.local.within(from, l.base-from), l.dirty) {
 			if r.Len >= leastStored {
 				stored = stored.add(r.Off, r.Len)
 			}

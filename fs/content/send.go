@@ -86,7 +86,18 @@ func (t *told) after(off int64) int64 {
 	return 0
 }
 
-var _ upload.Ahead = content{}
+var (
+	_ upload.Ahead   = content{}
+	_ upload.Grained = content{}
+)
+
+// Grain says what a read at off reads at least.
+func (c content) Grain(off int64) int64 {
+	if i := c.layout.local.at(off); c.spool == nil || i == len(c.layout.local) || c.layout.local[i].Off > off {
+		return 0
+	}
+	return c.spool.Grain(off)
+}
 
 // Ahead fetches what of the base lies in a range that is about to be read, in few large pieces.
 func (c content) Ahead(off, n int64) {
@@ -215,7 +226,7 @@ func (f *File) complete(ctx context.Context, obj *s3client.Object) {
 		obj.Modified = head.Modified
 		return
 	}
-	f.files.o.Log.Debug("time of a stored object is not known", "object", obj.Bucket+"/"+obj.Key, "err", err)
+	f.files.o.Log.DebugContext(ctx, "time of a stored object is not known", "object", obj.Bucket+"/"+obj.Key, "err", err)
 }
 
 // resume are the uploads of an earlier run that may have parts of the file.

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -31,7 +32,8 @@ type Files struct {
 		all       map[*File]struct{} // byID's, and those that lost their id
 		conflicts []Conflict
 
-		conflictAt time.Time // of the latest one's name
+		conflictAt time.Time        // of the latest one's name
+		undropped  []*journal.Spool // that could not be discarded: tried again with the next
 		// left are the files of earlier runs' renames that have left a version under a former name (File.mu.stale).
 		left map[ID]*File
 	}
@@ -140,9 +142,40 @@ func (s *Files) discard(f *File, spool *journal.Spool) {
 	if spool == nil {
 		return
 	}
-	if err := spool.Discard(); err != nil {
+	if err := s.drops([]*journal.Spool{spool}); err != nil {
 		s.o.Log.Warn("spool of a stored file stays on the disk", "object", f.ID().String(), "spool", spool.Name(), "err", err)
 	}
+}
+
+// drops deletes spools whose bytes nobody needs, with those that could not be deleted before. The error is of the new ones.
+func (s *Files) drops(spools []*journal.Spool) error {
+	var errs []error
+	for _, spool := range s.takeUndropped() {
+		if spool.Discard() != nil { // whoever dropped it has the error
+			s.undropped(spool)
+		}
+	}
+	for _, spool := range spools {
+		if err := spool.Discard(); err != nil {
+			errs = append(errs, err)
+			s.undropped(spool)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Files) undropped(spool *journal.Spool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.undropped = append(s.mu.undropped, spool)
+}
+
+func (s *Files) takeUndropped() []*journal.Spool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.mu.undropped
+	s.mu.undropped = nil
+	return all
 }
 
 // removeLocked takes a File out of the tables.

@@ -17,7 +17,7 @@ func (f *File) waitStream(ctx context.Context) error {
 		return nil
 	}
 	inFlight := st.InFlight()
-	most := f.files.mostOnItsWay(inFlight)
+	most := min(f.files.mostOnItsWay(inFlight), f.mostPassing(st))
 	if inFlight < most {
 		return nil
 	}
@@ -66,6 +66,7 @@ func (f *File) seal(st *streaming) {
 	if st.sealed > was {
 		f.thin(st)
 	}
+	f.thinMemory(st)
 }
 
 // startStream begins an upload if the file is one to stream: nothing of it is in the store, and it was written without a
@@ -85,6 +86,7 @@ func (f *File) startStream(ctx context.Context) *streaming {
 		return nil // the commit asks again, and reports it
 	}
 	st := &streaming{id: id, Stream: u.NewStream(id.Bucket, id.Key, headers, spoolSource{spool})}
+	f.pass(st, spool)
 	f.mu.Lock()
 	f.mu.stream = st
 	f.mu.Unlock()
@@ -101,6 +103,9 @@ func (s spoolSource) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Grain says what a read at off reads at least (upload.Grained).
+func (s spoolSource) Grain(off int64) int64 { return s.spool.Grain(off) }
 
 // streamCut tells the running upload of a new size: a file cut so short that one PUT will do gives it up.
 func (f *File) streamCut(ctx context.Context, size, old int64) {
@@ -122,11 +127,13 @@ func (f *File) stopStream(ctx context.Context) {
 	st := f.mu.stream
 	f.mu.stream = nil
 	f.mu.Unlock()
+	f.endPassing()
 	f.abort(ctx, st)
 }
 
 // forgetStream takes a running upload off the file, if it is the file's.
 func (f *File) forgetStream(st *streaming) {
+	f.endPassing()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.mu.stream == st {
@@ -140,6 +147,7 @@ func (f *File) dropStream() {
 	st := f.mu.stream
 	f.mu.stream = nil
 	f.mu.Unlock()
+	f.endPassing()
 	if st != nil {
 		st.Drop()
 	}
@@ -152,7 +160,7 @@ func (f *File) abort(ctx context.Context, st *streaming) {
 		return
 	}
 	if err := st.Abort(ctx); err != nil {
-		f.files.o.Log.Debug("an unfinished upload is aborted in the background", "object", st.id.String(), "err", err)
+		f.files.o.Log.DebugContext(ctx, "an unfinished upload is aborted in the background", "object", st.id.String(), "err", err)
 		st.Drop()
 	}
 }
@@ -162,6 +170,11 @@ type streaming struct {
 	*upload.Stream
 	id     ID
 	sealed int64 // the layout's parts below were sealed or are the first
+	passes int64 // what is behind may be in lent memory (passing.go); math.MaxInt64: nothing is
+
+	// Nothing more could be given away to free memory, the parts acknowledged then being so many; guarded by the turn.
+	thinned bool
+	acks    int
 
 	stays bool // the disk gives nothing back; guarded by the turn, as sealed is
 

@@ -16,18 +16,37 @@ import (
 // A rename over a file with unsaved bytes has two ends: the store has the renamed object under the name, and the replaced
 // file's record goes. A crash may come between them. So the record says beforehand which version it gives way to.
 
-// Replacing says that an object is about to be copied over the name of a file which a Detaching has. After a crash the file
-// is forgotten if the copy is there, and stored otherwise.
-func (d *Detaching) Replacing(by cache.Version) error {
+// Replacing says that an object is about to be copied over the name of a file which a Detaching has. After a crash the file is
+// forgotten if the copy is there, and stored otherwise. That of a multipart object has an ETag that nobody knows before: then
+// headers, which may be nil, is asked for the copy's, and the store with a HEAD where it gives none: they stay what they are.
+func (d *Detaching) Replacing(ctx context.Context, by cache.Version, headers func() *s3client.Headers) error {
 	if d == nil || d.f == nil {
 		return nil
 	}
 	v := journal.Version{ETag: by.ETag, Size: by.Size}
+	if strings.Contains(by.ETag, "-") && !d.f.stored() {
+		v.Stamp = d.f.files.stampOfCopy(ctx, by, headers)
+	}
 	if err := d.f.yieldTo(v); err != nil {
 		return err
 	}
 	d.by = &v
 	return nil
+}
+
+// stampOfCopy is what tells the copy of an object; "" when that is not known.
+func (s *Files) stampOfCopy(ctx context.Context, of cache.Version, headers func() *s3client.Headers) string {
+	if headers != nil {
+		if h := headers(); h != nil {
+			return stamp(of.Size, h)
+		}
+	}
+	obj, err := s.o.Store.Head(ctx, of.Bucket, of.Key)
+	if err != nil || obj.ETag != of.ETag {
+		s.o.Log.DebugContext(ctx, "what a rename makes could not be looked at", "object", of.Bucket+"/"+of.Key, "err", err)
+		return ""
+	}
+	return stamp(of.Size, obj.Headers)
 }
 
 // UndoReplacing is Undo after a rename that has failed, perhaps behind its copy. The file keeps its bytes, and they are stored
@@ -67,7 +86,7 @@ func (f *File) notReplaced(ctx context.Context, by journal.Version) {
 		}
 	}
 	if err != nil && !errors.Is(err, s3client.NotFound) {
-		f.files.o.Log.Warn("not known yet whether a rename that failed has replaced a file", "file", id.String(), "err", err)
+		f.files.o.Log.WarnContext(ctx, "not known yet whether a rename that failed has replaced a file", "file", id.String(), "err", err)
 	}
 }
 
@@ -78,14 +97,15 @@ func (f *File) isCopy(o s3client.Object) bool {
 	return f.isOneOfLocked(f.mu.sent.copies.versions, o)
 }
 
-// isOneOfLocked says whether an object may be one of some versions, or a copy of it: that of a multipart object has an ETag of
-// its own. What the store had of the file before, and what it may have of the file, is none.
+// isOneOfLocked says whether an object is one of some versions, or a copy of it: that of a multipart object has an ETag of
+// its own, and its size and attributes tell it from what somebody else has stored. What the store had of the file before, and
+// what it may have of the file, is none.
 func (f *File) isOneOfLocked(versions []journal.Version, o s3client.Object) bool {
 	if under := f.underLocked(); under != nil && under.Version.ETag == o.ETag || f.mu.sent.made(o) {
 		return false
 	}
 	return slices.ContainsFunc(versions, func(v journal.Version) bool {
-		return v.Size == o.Size && (v.ETag == o.ETag || strings.Contains(v.ETag, "-"))
+		return v.Size == o.Size && (v.ETag == o.ETag || v.Stamp != "" && v.Stamp == stamp(o.Size, o.Headers))
 	})
 }
 
@@ -158,7 +178,7 @@ func (f *File) hasYielded(ctx context.Context) bool {
 	id := f.ID()
 	remote, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
 	if err != nil && !errors.Is(err, s3client.NotFound) {
-		f.files.o.Log.Warn("not known yet whether a rename has replaced a file", "file", id.String(), "err", err)
+		f.files.o.Log.WarnContext(ctx, "not known yet whether a rename has replaced a file", "file", id.String(), "err", err)
 	}
 	if err != nil || !f.yields(remote) {
 		return false
@@ -203,14 +223,21 @@ func (f *File) replaceAt(ctx context.Context, snap *snapshot, to ID) (making fun
 		}
 		return nil, replaced.yieldTo(journal.Version{ETag: etag, Size: size})
 	}
+	h, err := f.headersFor(ctx, snap.id, snap.stream != nil)
+	if err != nil {
+		return nil, err
+	}
+	by := journal.Version{ETag: snap.version.ETag, Size: size, Stamp: stamp(size, &h)}
 	if snap.layout.base > 0 { // a copy inside the store, in whole
-		if err := replaced.yieldTo(journal.Version{ETag: snap.version.ETag, Size: size}); err != nil {
+		if err := replaced.yieldTo(by); err != nil {
 			return nil, err
 		}
 	}
 	return func(etag string) {
-		if err := replaced.yieldTo(journal.Version{ETag: etag, Size: size}); err != nil {
-			f.files.o.Log.Warn("the journal does not take what replaces a file", "file", to.String(), "err", err)
+		by := by
+		by.ETag = etag
+		if err := replaced.yieldTo(by); err != nil {
+			f.files.o.Log.WarnContext(ctx, "the journal does not take what replaces a file", "file", to.String(), "err", err)
 		}
 	}, nil
 }

@@ -1,10 +1,12 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"testing"
 
 	"pailfs/cache"
+	"pailfs/s3client"
 )
 
 // A rename over a file with kept bytes, of a multipart object that is as long as what the store has of the file: the store's
@@ -21,7 +23,7 @@ func TestAVersionOfTheSameSizeIsNoCopy(t *testing.T) {
 		wantFlush(t, f)
 		f.Close(nil)
 		d := must(r.files.Detach(ctx, obj("k")))
-		check(d.Replacing(by))
+		check(d.Replacing(ctx, by, nil))
 		if dies { // before the copy
 			dead := r
 			t.Cleanup(func() {
@@ -60,7 +62,7 @@ func TestARenameThatFailsBehindItsCopyTakesNothing(t *testing.T) {
 			must(r.files.Load(ctx))
 		}
 		d := must(r.files.Detach(ctx, obj("k")))
-		check(d.Replacing(cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}))
+		check(d.Replacing(ctx, cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}, nil))
 		r.put("k", other) // the copy; the deletion of its source fails
 		d.UndoReplacing(ctx)
 		check(r.files.SyncAll(ctx, nil))
@@ -83,7 +85,7 @@ func TestWhatGivesWayTakesItsAttributesAlong(t *testing.T) {
 	f.Close(nil)
 	source := r.put("other", pattern(3, 30*kib))
 	d := must(r.files.Detach(ctx, obj("k")))
-	check(d.Replacing(cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}))
+	check(d.Replacing(ctx, cache.Version{Bucket: "b", Key: "other", ETag: source.ETag, Size: source.Size}, nil))
 	t.Cleanup(func() {
 		d.Undo()
 		_ = r.stop()
@@ -98,4 +100,50 @@ func TestWhatGivesWayTakesItsAttributesAlong(t *testing.T) {
 		t.Errorf("told of %+v", told)
 	}
 	check(next.stop())
+}
+
+// A rename of a multipart object over a file with kept bytes: its copy, which has an ETag of its own, is told by size and times.
+// What another host has stored meanwhile is none, though it is as long: then both versions are kept.
+func TestTheCopyOfAMultipartObjectIsTold(t *testing.T) {
+	ctx := context.Background()
+	times := func(at string) s3client.Headers { return s3client.Headers{Meta: map[string]string{"mtime": at}} }
+	for _, c := range []struct {
+		name   string
+		lands  s3client.Headers // of what is under the name after the kill
+		yields bool
+	}{{"the copy", times("1"), true}, {"somebody else's", times("2"), false}, {"somebody else's without times", s3client.Headers{}, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			r := newRig(dir, inBackground)
+			p := pattern(9, 20*kib)
+			f := r.create("k")
+			write(f, 0, p)
+			wantFlush(t, f)
+			f.Close(nil)
+			id := must(r.mem.CreateUpload(ctx, "b", "other", times("1")))
+			body := pattern(3, 20*kib)
+			part := must(r.mem.UploadPart(ctx, s3client.PartRequest{Bucket: "b", Key: "other", UploadID: id, Number: 1, Body: bytes.NewReader(body), Size: int64(len(body))}))
+			made := must(r.mem.CompleteUpload(ctx, s3client.CompleteRequest{Bucket: "b", Key: "other", UploadID: id, Parts: []s3client.Part{part}, Size: int64(len(body))}))
+			d := must(r.files.Detach(ctx, obj("k")))
+			check(d.Replacing(ctx, cache.Version{Bucket: "b", Key: "other", ETag: made.ETag, Size: int64(len(body))}, nil))
+			dead := r
+			t.Cleanup(func() {
+				d.Undo()
+				_ = dead.stop()
+			})
+			r, _ = r.crash(t, dir, inBackground)
+			r.mem.PutBytes("b", "k", body, c.lands)
+			must(r.files.Load(ctx))
+			r.files.Recover(ctx)
+			keys := conflictKeys(r)
+			if c.yields != (len(keys) == 0) {
+				t.Errorf("conflicts %v", keys)
+			}
+			if !c.yields && len(keys) == 1 {
+				r.wantStored(t, keys[0], p)
+			}
+			r.wantStored(t, "k", body)
+			check(r.stop())
+		})
+	}
 }

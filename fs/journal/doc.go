@@ -14,7 +14,8 @@
 //	keep.go      Keep, Amend, Sync, drops         notes.go      notes, Stats
 //	intents.go   what a record says               spool.go      spools, wherever their bytes are
 //	log.go       the log: append, what is alive   spoolmemory.go, spoolfile.go, spoolhole.go  the bytes, each read checked
-//	commit.go    group commit, failed syncs       sums.go       pure: the checks of a file
+//	commit.go    group commit, failed syncs       spoollent.go  bytes that stay in somebody else's memory for a while
+//	                                              sums.go       pure: the checks of a file
 //	trim.go      giving space back                replay.go     reading the log
 //	release.go   bytes that are given away        recovered.go  what earlier runs kept
 //
@@ -31,14 +32,18 @@
 // A spool's owner may give bytes away that are somewhere else (Spool.Release): the file has a hole there, and who reads them
 // gets ErrReleased, in the next run too, where the record names the parts of the upload that have them.
 //
+// What passes (Spool.Pass) may stay in memory that the journal borrows, in place of the file, until it is given away or the
+// spool is kept: then it goes to the file, each block held against its check. So it is no more and no less durable than
+// bytes of a file that nobody has kept, which the next run removes.
+//
 // Errors of the disk, a full one included, are returned as they are (errors.Is(err, syscall.ENOSPC) works). After a write
 // that failed the log is as it was before. After a sync that failed see syncTo.
 //
-// Locks. Spool.mu guards a spool's state and its bytes in memory; blocks of its file are guarded by spans. Journal.mu
-// guards the open spools and the memory in use. oldRecords.mu guards a set of names. ledger.mu guards the log; as the one
-// exception it is held across the write(2) of an entry (and the creation of a segment, and in rewriting after a failed sync
+// Locks. Spool.mu guards a spool's state and its bytes in memory; blocks of its file are guarded by spans, wherever they are.
+// spoolFile.mu guards which are in borrowed memory. Journal.mu guards the open spools and the memory in use. oldRecords.mu
+// guards a set of names. ledger.mu guards the log; as the one exception it is held across the write(2) of an entry (and the creation of a segment, and in rewriting after a failed sync
 // or for space across reading the entry back), since the order of the calls is the order in the file. None is held across a
-// sync. Order: Spool.mu, then Journal.mu; ledger.mu and oldRecords.mu are taken alone.
+// sync. Order: Spool.mu, then spoolFile.mu or Journal.mu; ledger.mu and oldRecords.mu are taken alone.
 //
 // One goroutine (tend) lives from Open to Close.
 package journal

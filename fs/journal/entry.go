@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // Kinds of entries: the first byte of a body.
@@ -76,6 +77,15 @@ func appendBytes(b, p []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(p))), p...)
 }
 
+// isID says whether the id of an entry that has one can be the name of a spool's file, in the directory of the spools.
+func isID(e entry) bool {
+	switch e.kind {
+	case kindKeep, kindAmend, kindLoose, kindDrop:
+		return e.id != "" && e.id != "." && e.id != ".." && !strings.ContainsAny(e.id, "/\x00")
+	}
+	return true
+}
+
 // errEntry: a body that passed its CRC and still makes no sense.
 var errEntry = errors.New("malformed entry")
 
@@ -142,7 +152,7 @@ func decodeEntry(body []byte) (entry, error) {
 	default:
 		f.bad = true
 	}
-	if f.bad || len(f.b) != 0 || e.size < 0 || int64(len(e.data)) > max(e.size, 0) && e.kind == kindKeep {
+	if f.bad || len(f.b) != 0 || !isID(e) || e.size < 0 || int64(len(e.data)) > max(e.size, 0) && e.kind == kindKeep {
 		return entry{}, fmt.Errorf("%w: %w of kind %q", ErrDamaged, errEntry, e.kind)
 	}
 	return e, nil

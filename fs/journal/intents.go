@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -35,10 +36,11 @@ type Base struct {
 	Size, Limit       int64
 }
 
-// Version is one of an object. A multipart ETag ("-" in it) may be another one after a copy, the size stays.
+// Version is one of an object. A multipart ETag ("-" in it) may be another one after a copy; size and stamp stay.
 type Version struct {
-	ETag string `json:"etag"`
-	Size int64  `json:"size"`
+	ETag  string `json:"etag"`
+	Size  int64  `json:"size"`
+	Stamp string `json:"stamp,omitempty"` // of its size and attributes, as the owner makes it; "": not known
 }
 
 // Headers are what travels with the object. The fields are those of s3client.Headers, so that one converts to the other.
@@ -157,7 +159,7 @@ func decode(b []byte) (Pending, error) {
 		return Pending{}, err
 	}
 	if r.Version > recordVersion {
-		return Pending{}, fmt.Errorf("%w: version %d", ErrNewer, r.Version)
+		return Pending{}, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, r.Version, recordVersion)
 	}
 	if sum := checksum(r.Pending); r.Version < 1 || sum != r.SHA256 {
 		return Pending{}, fmt.Errorf("checksum %.12s, should be %.12s", sum, r.SHA256)
@@ -165,10 +167,17 @@ func decode(b []byte) (Pending, error) {
 	return decodePending(r.Pending)
 }
 
+// decodePending reads a record. One that says more than is known here is a later version's: what it means by that may be what keeps
+// somebody's bytes.
 func decodePending(b []byte) (Pending, error) {
 	var w pendingJSON
 	if err := json.Unmarshal(b, &w); err != nil {
 		return Pending{}, err
+	}
+	strict := json.NewDecoder(bytes.NewReader(b))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(new(pendingJSON)); err != nil {
+		return Pending{}, fmt.Errorf("%w: %w", ErrNewer, err)
 	}
 	p := Pending{Bucket: w.Bucket, Key: string(w.Key), Size: w.Size, Dirty: w.Dirty, Headers: w.Headers,
 		Reason: string(w.Reason), Time: w.Time, Upload: w.Upload, Parts: w.Parts, Attempts: w.Attempts, File: w.File, Own: w.Own,

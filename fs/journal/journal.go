@@ -31,6 +31,7 @@ type Options struct {
 	Log         *slog.Logger // nil: slog.Default
 	Hooks       Hooks        // of tests
 
+	unit         int64 // how much is borrowed at once
 	segmentBytes int64 // 0: 32 MiB; tests have smaller ones
 	untended     bool  // nothing happens by itself; tests that look at every step call tidy
 }
@@ -48,6 +49,7 @@ type Journal struct {
 	earlier   []Note      // likewise
 	reports   []error     // what Open could not read
 
+	inline int64     // the most of a spool that stands in the log
 	blocks sync.Pool // *[checkBytes]byte, for reads that begin or end inside a block
 
 	stop, tended chan struct{}
@@ -57,6 +59,11 @@ type Journal struct {
 		closed bool
 		open   map[*Spool]struct{}
 		memory int64 // bytes that spools have in memory
+
+		lend     Lend  // nil: nobody lends memory
+		lendable int64 // bytes that may be borrowed
+		lent     int64 // bytes that are
+		refused  bool  // the lender had none, the last time
 	}
 }
 
@@ -75,7 +82,13 @@ func OpenWith(o Options) (*Journal, error) {
 	if o.segmentBytes == 0 {
 		o.segmentBytes = defaultSegment
 	}
-	j := &Journal{o: o, stop: make(chan struct{}), tended: make(chan struct{})}
+	if o.unit = o.Hooks.LentBytes; o.unit == 0 {
+		o.unit = lentBytes
+	}
+	j := &Journal{o: o, inline: inlineBytes, stop: make(chan struct{}), tended: make(chan struct{})}
+	if o.Hooks.InlineBytes > 0 {
+		j.inline = o.Hooks.InlineBytes
+	}
 	j.blocks.New = func() any { return new([checkBytes]byte) }
 	j.mu.open = make(map[*Spool]struct{})
 	j.log = newLedger(filepath.Join(o.Dir, "log"), o.segmentBytes)
@@ -103,8 +116,12 @@ func OpenWith(o Options) (*Journal, error) {
 	return j, nil
 }
 
-// load reads what earlier runs left.
+// load reads what earlier runs left. Nothing is changed where a later version has written the log: it numbers its entries, and
+// what is added here would lie over them.
 func (j *Journal) load() error {
+	if err := j.log.refuseNewer(); err != nil {
+		return err
+	}
 	if err := syncDir(j.o.Dir); err != nil {
 		return err
 	}
@@ -121,8 +138,9 @@ func (j *Journal) load() error {
 		r.reports = append(r.reports, fmt.Errorf("move what is good out of a damaged log: %w", err))
 	}
 	j.reports = append(j.reports, r.reports...)
-	if r.newer { // its records speak of spools that are unknown here
-		return nil
+	for _, end := range r.ends {
+		j.o.Log.Warn("the journal ends in bytes that cannot be read: an entry that was being written when the host or the process stopped, or damage",
+			"file", end.f.Name(), "bytes", end.size-end.end)
 	}
 	return j.removeOrphans()
 }
@@ -157,19 +175,41 @@ func (j *Journal) takeOpen() (open []*Spool, first bool) {
 func (j *Journal) spools() string  { return filepath.Join(j.o.Dir, "spool") }
 func (j *Journal) damaged() string { return filepath.Join(j.o.Dir, "damaged") }
 
-// makeDir makes a directory that only its owner can enter, or makes an existing one so.
+// ErrNotOwn: a directory of the journal is a link, or another user's. What lies in it would be stored in the name of this process's
+// user, and what is removed there could be anything.
+var ErrNotOwn = errors.New("not a directory of this user's own")
+
+// makeDir makes a directory that only its owner can enter, or makes an existing one of this user so.
 func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	fi, err := os.Stat(dir)
-	if err != nil {
-		return err
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return fmt.Errorf("%s: %w: it is a link", dir, ErrNotOwn)
 	}
-	if fi.Mode().Perm()&0o077 == 0 {
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	err = keepPrivate(fd, dir)
+	return errors.Join(err, unix.Close(fd))
+}
+
+func keepPrivate(fd int, dir string) error {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return &os.PathError{Op: "stat", Path: dir, Err: err}
+	}
+	if int(st.Uid) != os.Geteuid() {
+		return fmt.Errorf("%s: %w: it belongs to user %d", dir, ErrNotOwn, st.Uid)
+	}
+	if st.Mode&0o077 == 0 {
 		return nil
 	}
-	return os.Chmod(dir, 0o700)
+	if err := unix.Fchmod(fd, 0o700); err != nil {
+		return &os.PathError{Op: "chmod", Path: dir, Err: err}
+	}
+	return nil
 }
 
 // takeLock locks the file at path for the life of this process and writes the pid into it. The file is never removed: a

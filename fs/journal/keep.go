@@ -34,6 +34,7 @@ func (j *Journal) keep(s *Spool, p Pending) (end uint64, err error) {
 			return end, err
 		}
 	}
+	changes := s.changes()
 	e, err := s.keepEntry()
 	if err != nil {
 		return 0, err
@@ -43,17 +44,33 @@ func (j *Journal) keep(s *Spool, p Pending) (end uint64, err error) {
 	if end, err = j.log.add(e); err != nil {
 		return 0, err
 	}
-	s.setSettled(e)
+	s.setSettled(e, changes)
 	return end, j.old.replaced(s.id, func() error { return j.log.syncTo(end) })
 }
 
-// Amend gives a kept spool another record; its bytes have not changed since Keep. It is appended, not waited for. Where
-// they have changed, or the log has no record of it, it is a Keep that does not wait for the log.
+// Amend gives a kept spool another record; the bytes that it speaks of have not changed since Keep. It is appended, not waited
+// for. Where they have changed, or the log has no record of it, it is a Keep that does not wait for the log. Bytes behind them
+// may be written meanwhile: they are the next Keep's.
 func (j *Journal) Amend(s *Spool, p Pending) error {
-	if _, err := j.keep(s, p); err != nil {
+	if err := j.amend(s, p); err != nil {
 		return fmt.Errorf("amend the record of %s/%s in the journal: %w", p.Bucket, p.Key, err)
 	}
 	return nil
+}
+
+func (j *Journal) amend(s *Spool, p Pending) error {
+	if s.isBound(p.dirtyEnd()) {
+		record, err := s.recordOf(p)
+		if err != nil {
+			return err
+		}
+		_, known, err := j.log.addTo(entry{kind: kindAmend, id: s.id, record: record})
+		if known || err != nil {
+			return err
+		}
+	}
+	_, err := j.keep(s, p)
+	return err
 }
 
 // recordOf checks a record against the spool.
@@ -78,12 +95,11 @@ func (s *Spool) keepEntry() (entry, error) {
 	if err != nil {
 		return e, err
 	}
-	e.size = size
 	if small {
-		e.inline, e.data = true, data
+		e.size, e.inline, e.data = size, true, data
 		return e, nil
 	}
-	e.checks, err = s.syncFile()
+	e.checks, e.size, err = s.syncFile()
 	return e, err
 }
 
@@ -96,11 +112,14 @@ func (j *Journal) Sync() error {
 }
 
 // drop forgets a record. The spool's file goes after it.
-func (j *Journal) drop(id string) error {
+func (j *Journal) drop(id string) error { return j.dropWith(id, j.spoolPath(id)) }
+
+// dropWith is drop of a record whose spool has a file, or never had one: "".
+func (j *Journal) dropWith(id, path string) error {
 	if err := j.old.remove(id); err != nil {
 		return fmt.Errorf("drop record: %w", err)
 	}
-	if err := j.log.dropRecord(id, j.spoolPath(id)); err != nil {
+	if err := j.log.dropRecord(id, path); err != nil {
 		return fmt.Errorf("drop record: %w", err)
 	}
 	return nil
@@ -166,7 +185,7 @@ func (l *ledger) doom(end uint64, path string) bool {
 // needs the file, otherwise now.
 func (l *ledger) dropRecord(id, path string) error {
 	last, err := l.appendDrop(id, path)
-	if err != nil || last {
+	if err != nil || last || path == "" {
 		return err
 	}
 	return removeFile(path)
@@ -186,7 +205,7 @@ func (l *ledger) appendDrop(id, path string) (later bool, err error) {
 	if err != nil {
 		return true, err
 	}
-	if r.inline && l.mu.durable > r.newest { // an older record of it may need the file until then
+	if path == "" || r.inline && l.mu.durable > r.newest { // an older record of it may need the file until then
 		return false, nil
 	}
 	l.mu.doomed = append(l.mu.doomed, doomed{end - 1, path})

@@ -188,9 +188,24 @@ func (l *ledger) makeRoomLocked(n int64, drop bool) error {
 	return s.allocate(s.end+n+dropReserve, l.segmentBytes)
 }
 
-// allocate asks for space up to most, or for less down to least where the disk is nearly full.
+const (
+	// shareOfFree: what is allocated ahead for the log is missing to the spools. Of what is free it takes this part at a time.
+	shareOfFree = 16
+	leastShare  = 256 << 10
+)
+
+// ahead is how far to allocate for a segment, at most so far.
+func (s *segment) ahead(most int64) int64 {
+	var st unix.Statfs_t
+	if err := retryEINTR(func() error { return unix.Fstatfs(int(s.f.Fd()), &st) }); err != nil {
+		return most // the allocation itself finds out
+	}
+	return min(most, s.end+max(int64(st.Bavail)*st.Bsize/shareOfFree, leastShare))
+}
+
+// allocate asks for space up to most, or for less down to least where the disk is small or nearly full.
 func (s *segment) allocate(least, most int64) error {
-	most = max(least, most)
+	most = max(least, s.ahead(most))
 	for want := most; ; want = max(least, s.end+(want-s.end)/4) {
 		err := retryEINTR(func() error { return unix.Fallocate(int(s.f.Fd()), 0, 0, want) })
 		switch {

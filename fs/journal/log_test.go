@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -224,24 +225,73 @@ func TestSegmentOfALaterVersionStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		j = openUntended(t, Options{Dir: dir})
-		if _, err := j.Pendings(); !errors.Is(err, ErrNewer) {
+		if _, err := OpenWith(Options{Dir: dir, untended: true}); !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), path) {
 			t.Error(err)
 		}
 		if _, err := os.Stat(s.Name()); err != nil {
 			t.Error(err)
 		}
-		if _, err := j.AddNote("k", nil); err != nil {
+	}
+	after, err := os.ReadFile(path)
+	if err != nil || !bytes.Equal(before, after) || len(names(t, filepath.Dir(path))) != 1 {
+		t.Errorf("changed: %v", err)
+	}
+	// The version that can read it finds all that was there.
+	if err := edit(path, func(b []byte) []byte { b[8], b[copyBytes+8] = 1, 1; return b }); err != nil {
+		t.Fatal(err)
+	}
+	if ps, err := openUntended(t, Options{Dir: dir}).Pendings(); err != nil || len(ps) != 1 {
+		t.Errorf("%v, %v", ps, err)
+	}
+}
+
+// A record that says more than is known here stays, with its bytes, through as many mounts as it takes; all else is used.
+func TestRecordOfALaterVersionStays(t *testing.T) {
+	dir := t.TempDir()
+	j := openUntended(t, Options{Dir: dir})
+	keep(t, j, newSpool(t, j, "other"), "other", 5)
+	s := newSpool(t, j, big("x"))
+	keep(t, j, s, "k", 10)
+	end, known, err := j.log.addTo(entry{kind: kindAmend, id: s.id, record: []byte(`{"bucket":"b","key":"k","size":10,"headers":{},"time":"2026-01-02T03:04:05Z","sealed":true}`)})
+	if err != nil || !known || j.log.syncTo(end) != nil {
+		t.Fatal(err)
+	}
+	j.Close()
+	for range 3 {
+		j := openUntended(t, Options{Dir: dir})
+		ps, err := j.Pendings()
+		if len(ps) != 1 || ps[0].Key != "other" || !errors.Is(err, ErrNewer) || errors.Is(err, ErrDamaged) || len(j.Unreadable()) != 1 {
+			t.Errorf("%v, %v", ps, err)
+		}
+		if _, err := os.Stat(s.Name()); err != nil {
+			t.Error(err)
+		}
+		if err := j.log.empty(j.log.mu.segs[0]); err != nil { // rewritten, it is what it was
 			t.Error(err)
 		}
 		j.Close()
 	}
-	after, err := os.ReadFile(path)
-	if err != nil || !bytes.Equal(before, after) {
-		t.Errorf("changed: %v", err)
+}
+
+// What is unreadable at the log's end is said, whether it was torn or damaged: nobody knows.
+func TestATornEndIsSaid(t *testing.T) {
+	dir := t.TempDir()
+	j := openUntended(t, Options{Dir: dir})
+	ends := threeNotes(t, j)
+	left := killed(t, dir)
+	if err := edit(lastSegment(t, left), func(b []byte) []byte { b[ends[1]+frameBytes+5] ^= 1; return b }); err != nil {
+		t.Fatal(err)
 	}
-	if notes := openUntended(t, Options{Dir: dir}).Notes("k"); len(notes) != 2 {
-		t.Errorf("notes %v", notes)
+	var log bytes.Buffer
+	j = openUntended(t, Options{Dir: left, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if n := len(j.earlier); n != 2 || !strings.Contains(log.String(), "level=WARN") || !strings.Contains(log.String(), "cannot be read") {
+		t.Errorf("%d notes, logged %q", n, log.String())
+	}
+	log.Reset()
+	j.Close()
+	openUntended(t, Options{Dir: left, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	if log.Len() > 0 {
+		t.Errorf("said again: %s", log.String())
 	}
 }
 
@@ -512,6 +562,30 @@ func TestFullDiskForReal(t *testing.T) {
 		if err := j.log.tidy(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The log of a small disk leaves nearly all of it to the spools, and grows when it has to.
+func TestTheLogOfASmallDiskIsSmall(t *testing.T) {
+	dir := smallDisk(t, 20<<20)
+	j := openUntended(t, Options{Dir: dir})
+	if _, err := j.AddNote("k", []byte("first")); err != nil {
+		t.Fatal(err)
+	}
+	if free, err := j.Free(); err != nil || free < 18<<20 {
+		t.Errorf("%d bytes are left of 20 MiB, %v", free, err)
+	}
+	data := bytes.Repeat([]byte("x"), 60<<10)
+	for i := range 200 { // 12 MB
+		if _, err := j.AddNote("k", data); err != nil {
+			t.Fatalf("note %d: %v", i, err)
+		}
+	}
+	if n := len(j.log.mu.segs); n != 1 {
+		t.Errorf("%d segments for what fits into one", n)
 	}
 	if err := j.Close(); err != nil {
 		t.Fatal(err)

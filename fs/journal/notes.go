@@ -101,8 +101,9 @@ func (j *Journal) takeNotes() {
 type Stats struct {
 	Records, Notes int
 	LogBytes       int64  // of the log on the disk, without what is only allocated
-	SpoolBytes     int64  // of open spools in files
+	SpoolBytes     int64  // of open spools in files, or in memory that was lent for them
 	MemoryBytes    int64  // of spools in memory
+	LentBytes      int64  // of lent memory, a part of SpoolBytes
 	Syncs          uint64 // fdatasyncs of the log
 	Entries        uint64 // appended to the log
 }
@@ -111,7 +112,7 @@ type Stats struct {
 func (j *Journal) Stats() Stats {
 	st := j.log.stats()
 	j.mu.Lock()
-	st.MemoryBytes = j.mu.memory
+	st.MemoryBytes, st.LentBytes = j.mu.memory, j.mu.lent
 	open := make([]*Spool, 0, len(j.mu.open))
 	for s := range j.mu.open {
 		open = append(open, s)

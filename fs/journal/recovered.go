@@ -42,6 +42,9 @@ func (j *Journal) Pendings() ([]Recovered, error) {
 	return append([]Recovered(nil), j.recovered...), errors.Join(j.reports...)
 }
 
+// Unreadable are the errors that Pendings tells of, one for each part.
+func (j *Journal) Unreadable() []error { return slices.Clone(j.reports) }
+
 // takeRecords makes Recovered of what is alive in the log.
 func (j *Journal) takeRecords() {
 	for _, id := range j.log.ids() {
@@ -79,6 +82,9 @@ func (j *Journal) checkRecord(id string) (Pending, error) {
 		return Pending{}, err
 	}
 	p, err := decodePending(e.record)
+	if errors.Is(err, ErrNewer) {
+		return Pending{}, err
+	}
 	if err != nil {
 		return Pending{}, fmt.Errorf("%w: record of spool %s: %w", ErrDamaged, id, err)
 	}

@@ -25,11 +25,14 @@ func TestReleasedBytesAreNeverZeros(t *testing.T) {
 	}
 }
 
-func checkReleases(t *rapid.T, j *Journal) {
+func checkReleases(t *rapid.T, j *Journal) { checkReleasesWith(t, j, func(*Spool) {}) }
+
+func checkReleasesWith(t *rapid.T, j *Journal, prepare func(*Spool)) {
 	s, err := j.NewSpool()
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(s)
 	defer func() {
 		if err := s.Discard(); err != nil {
 			t.Fatal(err)
@@ -53,6 +56,14 @@ func checkReleases(t *rapid.T, j *Journal) {
 	t.Repeat(map[string]func(*rapid.T){
 		"write": func(t *rapid.T) {
 			off, n, b := place.Draw(t, "off"), length.Draw(t, "n"), rapid.IntRange(1, 255).Draw(t, "byte")
+			if _, err := s.WriteAt(bytes.Repeat([]byte{byte(b)}, n), int64(off)); err != nil {
+				t.Fatal(err)
+			}
+			fit(off + n)
+			fill(off, n, b)
+		},
+		"append": func(t *rapid.T) {
+			off, n, b := len(want), length.Draw(t, "n"), rapid.IntRange(1, 255).Draw(t, "byte")
 			if _, err := s.WriteAt(bytes.Repeat([]byte{byte(b)}, n), int64(off)); err != nil {
 				t.Fatal(err)
 			}

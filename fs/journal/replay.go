@@ -16,8 +16,8 @@ import (
 // or moves to the directory "damaged".
 var ErrDamaged = errors.New("damaged journal")
 
-// ErrNewer: a part of the journal was written by a later version of the program. It is left as it is.
-var ErrNewer = errors.New("journal record of a newer version")
+// ErrNewer: the journal, or a record in it, was written by a later version of the program. It is left as it is.
+var ErrNewer = errors.New("written by a later version of pailfs")
 
 // replay reads what is alive. It goes over the log twice: first to find its entries and how far it was durable, then to
 // apply them, so that no more than one segment is in memory.
@@ -28,7 +28,7 @@ type replay struct {
 	l       *ledger
 	segs    []*scanned
 	durable uint64
-	newer   bool
+	ends    []*scanned // that have something unreadable behind their last entry, of which nobody was told that it is durable
 	reports []error
 	last    uint64 // number of the last file, readable or not
 }
@@ -68,19 +68,60 @@ func (l *ledger) load(damaged string) (*replay, error) {
 	return r, r.finish(pos, damaged)
 }
 
-// open scans all segments.
-func (r *replay) open(damaged string) error {
-	entries, err := os.ReadDir(r.l.dir)
+// segmentFiles are the numbers of the segments' files, in order.
+func (l *ledger) segmentFiles() (numbers []uint64, err error) {
+	entries, err := os.ReadDir(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range entries {
+		if number, err := strconv.ParseUint(e.Name(), 16, 64); err == nil && e.Name() == segmentName(number) {
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers, nil
+}
+
+// refuseNewer is ErrNewer when a later version has written a segment.
+func (l *ledger) refuseNewer() error {
+	numbers, err := l.segmentFiles()
 	if err != nil {
 		return err
 	}
-	for _, e := range entries {
-		number, err := strconv.ParseUint(e.Name(), 16, 64)
-		if err != nil || e.Name() != segmentName(number) {
-			continue
+	for _, n := range numbers {
+		if err := refuseNewer(filepath.Join(l.dir, segmentName(n))); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func refuseNewer(path string) error {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	b := make([]byte, headerBytes)
+	n, err := f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	if _, bad := decodeHeader(b[:n]); errors.Is(bad, ErrNewer) {
+		err = fmt.Errorf("%s: %w", path, bad)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// open scans all segments.
+func (r *replay) open(damaged string) error {
+	numbers, err := r.l.segmentFiles()
+	if err != nil {
+		return err
+	}
+	for _, number := range numbers {
 		r.last = max(r.last, number)
-		if err := r.openSegment(filepath.Join(r.l.dir, e.Name()), filepath.Join(damaged, e.Name())); err != nil {
+		name := segmentName(number)
+		if err := r.openSegment(filepath.Join(r.l.dir, name), filepath.Join(damaged, name)); err != nil {
 			return err
 		}
 	}
@@ -108,10 +149,6 @@ func (r *replay) openSegment(path, aside string) error {
 		return nil
 	case errors.Is(err, errBlank) && isZero(b):
 		return errors.Join(f.Close(), removeFile(path))
-	case errors.Is(err, ErrNewer):
-		r.newer = true
-		r.reports = append(r.reports, fmt.Errorf("%s: %w", path, err))
-		return f.Close()
 	}
 	if errors.Is(err, errBlank) {
 		err = fmt.Errorf("%w: no header", ErrDamaged)
@@ -234,8 +271,8 @@ func (r *replay) finish(end uint64, damaged string) error {
 		l.mu.segs = append(l.mu.segs, s.segment)
 		if len(s.damaged) > 0 {
 			r.setAside(s, filepath.Join(damaged, filepath.Base(path)))
-		} else if s.size > s.end && s.f.Truncate(s.end) != nil {
-			s.size = s.end // no more than space is lost
+		} else if s.size > s.end {
+			r.cutOff(s)
 		}
 		if s.endPos() > l.mu.durable {
 			l.dirtyLocked(s.segment)
@@ -244,6 +281,17 @@ func (r *replay) finish(end uint64, damaged string) error {
 	l.mu.dirtied = true
 	wake(l.kick)
 	return nil
+}
+
+// cutOff cuts off what lies behind a segment's last entry; where that fails no more than space is lost.
+func (r *replay) cutOff(s *scanned) {
+	rest := make([]byte, min(s.size-s.end, 1<<20))
+	if n, _ := s.f.ReadAt(rest, s.end); !isZero(rest[:n]) {
+		r.ends = append(r.ends, s)
+	}
+	if s.f.Truncate(s.end) != nil {
+		s.size = s.end
+	}
 }
 
 // setAside copies a damaged segment for a person to look at.

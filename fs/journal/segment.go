@@ -83,7 +83,7 @@ func decodeHeader(b []byte) (header, error) {
 func decodeHeaderCopy(b []byte) (header, error) {
 	version := little.Uint64(b[8:])
 	if string(b[:8]) == segmentMagic && version > segmentVersion {
-		return header{}, fmt.Errorf("%w: version %d", ErrNewer, version)
+		return header{}, fmt.Errorf("%w: format %d, this one reads up to %d", ErrNewer, version, segmentVersion)
 	}
 	if string(b[:8]) != segmentMagic || little.Uint64(b[56:]) != uint64(crc(b[:56])) {
 		return header{}, fmt.Errorf("%w: unreadable header", ErrDamaged)

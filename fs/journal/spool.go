@@ -36,6 +36,7 @@ type Spool struct {
 		kept    bool   // there is a record, or may be one
 		settled bool   // nothing has changed since Keep
 		unkept  uint64 // position behind the drop of its record, by Unkeep
+		changes uint64 // of its bytes
 		// The record has checks of the file's first bytes, so many: they must go before these change. What is written
 		// behind them the next run cuts off.
 		bound int64
@@ -48,8 +49,10 @@ type Spool struct {
 		resting bool
 		moving  bool
 
-		f     *os.File
-		named bool // the file's name is durable
+		f     *spoolFile
+		filed bool  // there is a file, or may be one
+		pass  int64 // what is appended from there on may be in lent memory
+		named bool  // the file's name is durable
 		sums  *sums
 		spans []*blockSpan
 	}
@@ -71,6 +74,7 @@ func (j *Journal) NewSpool() (*Spool, error) {
 
 func (j *Journal) spool(id string) *Spool {
 	s := &Spool{j: j, id: id}
+	s.mu.pass = math.MaxInt64
 	s.changed = sync.NewCond(&s.mu)
 	return s
 }
@@ -78,7 +82,7 @@ func (j *Journal) spool(id string) *Spool {
 // openSpool opens the spool of a record.
 func (j *Journal) openSpool(id string) (*Spool, error) {
 	s := j.spool(id)
-	s.mu.kept = true
+	s.mu.kept, s.mu.filed = true, true
 	r, inLog := j.log.record(id)
 	var err error
 	switch {
@@ -122,7 +126,7 @@ func (s *Spool) openFile(inLog bool) error {
 	if err != nil {
 		return errors.Join(err, f.Close())
 	}
-	s.mu.f, s.mu.size, s.mu.sums, s.mu.named = f, fi.Size(), checks, true
+	s.mu.f, s.mu.size, s.mu.sums, s.mu.named = s.j.newSpoolFile(f, fi.Size()), fi.Size(), checks, true
 	return nil
 }
 
@@ -285,7 +289,7 @@ func (s *Spool) Sync() error {
 	if err := s.toFile(); err != nil {
 		return err
 	}
-	_, err := s.syncFile()
+	_, _, err := s.syncFile()
 	return err
 }
 
@@ -297,11 +301,11 @@ func (s *Spool) Close() error {
 	if f == nil {
 		return nil
 	}
-	return f.Close()
+	return f.close()
 }
 
-// end takes everything from the spool.
-func (s *Spool) end() (f *os.File, bytes int64) {
+// end takes everything from the spool. Who reads lent memory has it until he is done.
+func (s *Spool) end() (f *spoolFile, bytes int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.mu.moving {
@@ -311,6 +315,9 @@ func (s *Spool) end() (f *os.File, bytes int64) {
 	f, bytes = s.mu.f, int64(cap(s.mu.data))
 	s.mu.f, s.mu.data = nil, nil
 	s.changed.Broadcast()
+	for f != nil && len(s.mu.spans) > 0 && f.hasLent() {
+		s.changed.Wait()
+	}
 	return f, bytes
 }
 
@@ -318,10 +325,24 @@ func (s *Spool) end() (f *os.File, bytes int64) {
 func (s *Spool) Discard() error {
 	err := s.Close()
 	kept, unkept := s.isKept()
-	if kept {
-		return errors.Join(err, s.j.drop(s.id))
+	path := ""
+	if s.hadFile() {
+		path = s.Name()
 	}
-	return errors.Join(err, s.j.log.removeAfter(unkept, s.Name()))
+	switch {
+	case kept:
+		return errors.Join(err, s.j.dropWith(s.id, path))
+	case path == "":
+		return err
+	}
+	return errors.Join(err, s.j.log.removeAfter(unkept, path))
+}
+
+// hadFile is false for a spool of this run that was in memory all the time: nothing is to be removed.
+func (s *Spool) hadFile() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.filed
 }
 
 func (s *Spool) isKept() (kept bool, unkept uint64) {
@@ -342,10 +363,30 @@ func (s *Spool) isSettled() bool {
 	return s.mu.settled && !s.mu.closed
 }
 
-func (s *Spool) setSettled(e entry) {
+// changes counts the changes of its bytes.
+func (s *Spool) changes() uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.mu.settled, s.mu.bound = true, 0
+	return s.mu.changes
+}
+
+func (s *Spool) changedLocked() {
+	s.mu.settled = false
+	s.mu.changes++
+}
+
+// isBound says whether the log has checks of the first bytes, so many, and they have not changed.
+func (s *Spool) isBound(bytes int64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.mu.closed && bytes <= s.mu.bound
+}
+
+// setSettled notes what the log has of the spool, whose changes were so many when it was read.
+func (s *Spool) setSettled(e entry, changes uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mu.settled, s.mu.bound = s.mu.changes == changes, 0
 	if e.checks != nil {
 		s.mu.bound = e.size
 	}

@@ -44,11 +44,14 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-func checkSpool(t *rapid.T, j *Journal) {
+func checkSpool(t *rapid.T, j *Journal) { checkSpoolWith(t, j, func(*Spool) {}) }
+
+func checkSpoolWith(t *rapid.T, j *Journal, prepare func(*Spool)) {
 	s, err := j.NewSpool()
 	if err != nil {
 		t.Fatal(err)
 	}
+	prepare(s)
 	defer func() {
 		if err := s.Discard(); err != nil {
 			t.Fatal(err)
@@ -98,6 +101,13 @@ func checkSpool(t *rapid.T, j *Journal) {
 			}
 			if off < len(want) {
 				clear(want[off:min(off+n, len(want))])
+			}
+		},
+		"sync": func(t *rapid.T) {
+			if s.HasLent() {
+				if err := s.Sync(); err != nil {
+					t.Fatal(err)
+				}
 			}
 		},
 		"read": func(t *rapid.T) {
@@ -540,7 +550,7 @@ func BenchmarkReadFile(b *testing.B) {
 			})
 		}
 		read(name+"/checked", s.ReadAt)
-		read(name+"/plain", s.mu.f.ReadAt)
+		read(name+"/plain", s.mu.f.disk.ReadAt)
 		if err := errors.Join(s.Discard(), j.Close()); err != nil {
 			b.Fatal(err)
 		}

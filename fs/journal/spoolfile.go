@@ -19,7 +19,7 @@ type blockSpan struct {
 const lastBlock = 1<<63 - 1
 
 // hold waits until the blocks are free and takes them.
-func (s *Spool) hold(op string, span *blockSpan) (*os.File, error) {
+func (s *Spool) hold(op string, span *blockSpan) (*spoolFile, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for !s.mu.closed && s.conflictLocked(span) {
@@ -66,7 +66,7 @@ func (s *Spool) toFile() error {
 		e, err = s.j.log.readKeep(s.id)
 		data, size = e.data, e.size
 	}
-	var f *os.File
+	var f *spoolFile
 	var checks *sums
 	if err == nil {
 		f, checks, err = s.j.spill(s.Name(), data, size)
@@ -88,11 +88,11 @@ func (s *Spool) beginMove() (data []byte, resting bool, size int64, begun bool, 
 	if s.mu.f != nil {
 		return nil, false, 0, false, nil
 	}
-	s.mu.moving = true
+	s.mu.moving, s.mu.filed = true, true
 	return s.mu.data, s.mu.resting, s.mu.size, true, nil
 }
 
-func (s *Spool) endMove(f *os.File, checks *sums, err error) {
+func (s *Spool) endMove(f *spoolFile, checks *sums, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.moving = false
@@ -106,7 +106,7 @@ func (s *Spool) endMove(f *os.File, checks *sums, err error) {
 }
 
 // spill makes a spool's file.
-func (j *Journal) spill(path string, data []byte, size int64) (*os.File, *sums, error) {
+func (j *Journal) spill(path string, data []byte, size int64) (*spoolFile, *sums, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return nil, nil, err
@@ -122,7 +122,7 @@ func (j *Journal) spill(path string, data []byte, size int64) (*os.File, *sums, 
 	for off := 0; off < len(data); off += checkBytes {
 		checks.set(int64(off/checkBytes), sumOf(data[off:min(off+checkBytes, len(data))]))
 	}
-	return f, checks, nil
+	return j.newSpoolFile(f, int64(len(data))), checks, nil
 }
 
 // sumsOf copies the checks of blocks [first, last], and the file's size.
@@ -163,14 +163,18 @@ func (s *Spool) readFile(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// readBlocks fills p, all of which lies within the file; the caller has the span.
-func (s *Spool) readBlocks(f *os.File, p []byte, off int64) (n int, err error) {
+// readBlocks fills p, all of which lies within the spool; the caller has the span. Memory is believed, as that of small spools.
+func (s *Spool) readBlocks(f *spoolFile, p []byte, off int64) (n int, err error) {
 	first := off / checkBytes
 	checks, _ := s.sumsOf(first, (off+int64(len(p))-1)/checkBytes)
 	for n < len(p) {
 		at := off + int64(n)
+		if in := f.readLent(p[n:], at); in > 0 {
+			n += in
+			continue
+		}
 		block, within := at/checkBytes, at%checkBytes
-		if whole := (len(p) - n) / checkBytes; within == 0 && whole > 0 {
+		if whole := f.wholeBlocks(at, len(p)-n); within == 0 && whole > 0 {
 			q := p[n : n+whole*checkBytes]
 			if err := s.readWhole(f, q, block, checks[block-first:]); err != nil {
 				return n, err
@@ -187,8 +191,20 @@ func (s *Spool) readBlocks(f *os.File, p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-func (s *Spool) readWhole(f *os.File, p []byte, block int64, checks []blockSum) error {
-	if _, err := readUpTo(f, p, block*checkBytes); err != nil {
+// Grain is how much a read at off reads of the file at least, at a multiple of that, since checks are of whole blocks; 0
+// where the byte is in memory.
+func (s *Spool) Grain(off int64) int64 {
+	s.mu.Lock()
+	f := s.mu.f
+	s.mu.Unlock()
+	if f == nil || f.isLent(off) {
+		return 0
+	}
+	return checkBytes
+}
+
+func (s *Spool) readWhole(f *spoolFile, p []byte, block int64, checks []blockSum) error {
+	if _, err := f.readUpTo(p, block*checkBytes); err != nil {
 		return err
 	}
 	for i := 0; i*checkBytes < len(p); i++ {
@@ -199,7 +215,7 @@ func (s *Spool) readWhole(f *os.File, p []byte, block int64, checks []blockSum) 
 	return nil
 }
 
-func (s *Spool) readPart(f *os.File, p []byte, block, within int64, check blockSum) (int, error) {
+func (s *Spool) readPart(f *spoolFile, p []byte, block, within int64, check blockSum) (int, error) {
 	buf := s.j.blocks.Get().(*[checkBytes]byte)
 	defer s.j.blocks.Put(buf)
 	if _, err := s.readBlock(f, buf, block, check); err != nil {
@@ -209,8 +225,8 @@ func (s *Spool) readPart(f *os.File, p []byte, block, within int64, check blockS
 }
 
 // readBlock reads and checks one block; n is how much of it is not a hole at its end.
-func (s *Spool) readBlock(f *os.File, buf *[checkBytes]byte, block int64, check blockSum) (n int, err error) {
-	n, err = readUpTo(f, buf[:], block*checkBytes)
+func (s *Spool) readBlock(f *spoolFile, buf *[checkBytes]byte, block int64, check blockSum) (n int, err error) {
+	n, err = f.readUpTo(buf[:], block*checkBytes)
 	if err != nil {
 		return 0, err
 	}
@@ -227,8 +243,8 @@ func (s *Spool) damage(block int64) error {
 	return fmt.Errorf("%w: spool %s: bytes %d+%d are not what was written", ErrDamaged, s.Name(), block*checkBytes, checkBytes)
 }
 
-// readUpTo fills p, with zeros behind the file's end.
-func readUpTo(f *os.File, p []byte, off int64) (n int, err error) {
+// readDisk fills p, with zeros behind the file's end.
+func readDisk(f *os.File, p []byte, off int64) (n int, err error) {
 	n, err = f.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return n, err
@@ -242,7 +258,7 @@ func readUpTo(f *os.File, p []byte, off int64) (n int, err error) {
 func (s *Spool) unbind(off int64) error {
 	s.mu.Lock()
 	bound, unkept := off < s.mu.bound, s.mu.unkept
-	s.mu.settled = false
+	s.changedLocked()
 	s.mu.Unlock()
 	if !bound {
 		return nil
@@ -278,8 +294,13 @@ func (s *Spool) writeFile(p []byte, off int64) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	s.allocateAhead(f, off, end)
-	n, err := f.WriteAt(p, off)
+	if s.passes(off) {
+		f.borrow(off, end, s.j.borrow)
+	}
+	if !f.isLent(off) {
+		s.allocateAhead(f.disk, off, end)
+	}
+	n, err := f.writeAt(p, off)
 	if err != nil {
 		return n, errors.Join(err, s.sumAgain(f, span))
 	}
@@ -289,7 +310,7 @@ func (s *Spool) writeFile(p []byte, off int64) (int, error) {
 
 // sumsAfter computes the checks that the blocks will have once p is written: of what is appended or replaced as a whole
 // from p alone, otherwise together with what is read back.
-func (s *Spool) sumsAfter(f *os.File, p []byte, off int64, span *blockSpan) ([]blockSum, error) {
+func (s *Spool) sumsAfter(f *spoolFile, p []byte, off int64, span *blockSpan) ([]blockSum, error) {
 	checks, size := s.sumsOf(span.first, span.last)
 	for i, old := range checks {
 		start := (span.first + int64(i)) * checkBytes
@@ -315,7 +336,7 @@ func (s *Spool) sumsAfter(f *os.File, p []byte, off int64, span *blockSpan) ([]b
 }
 
 // sumMixed reads a block back, has it changed in memory, and gives the check of that; change returns its new length.
-func (s *Spool) sumMixed(f *os.File, block int64, old blockSum, change func(b *[checkBytes]byte, n int) int) (blockSum, error) {
+func (s *Spool) sumMixed(f *spoolFile, block int64, old blockSum, change func(b *[checkBytes]byte, n int) int) (blockSum, error) {
 	buf := s.j.blocks.Get().(*[checkBytes]byte)
 	defer s.j.blocks.Put(buf)
 	n, err := s.readBlock(f, buf, block, old)
@@ -326,20 +347,20 @@ func (s *Spool) sumMixed(f *os.File, block int64, old blockSum, change func(b *[
 }
 
 // sumAgain computes checks from the file, after a change of it that ended half-way.
-func (s *Spool) sumAgain(f *os.File, span *blockSpan) error {
-	fi, err := f.Stat()
+func (s *Spool) sumAgain(f *spoolFile, span *blockSpan) error {
+	size, err := f.size()
 	if err != nil {
 		return err
 	}
 	var after []blockSum
-	for b := span.first; b <= min(span.last, fi.Size()/checkBytes); b++ {
+	for b := span.first; b <= min(span.last, size/checkBytes); b++ {
 		sum, err := s.sumMixed(f, b, blockSum{}, func(_ *[checkBytes]byte, n int) int { return n })
 		if err != nil {
 			return err
 		}
 		after = append(after, sum)
 	}
-	s.setSums(span.first, after, fi.Size())
+	s.setSums(span.first, after, size)
 	return nil
 }
 
@@ -372,7 +393,7 @@ func (s *Spool) truncateFile(size int64) error {
 			return err
 		}
 	}
-	if err := f.Truncate(size); err != nil {
+	if err := f.truncate(size); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -385,29 +406,35 @@ func (s *Spool) truncateFile(size int64) error {
 	return nil
 }
 
-// syncFile makes the file durable and gives its checks; nil where some are not known.
-func (s *Spool) syncFile() ([]byte, error) {
+// syncFile makes the file durable and gives its checks, nil where some are not known, and its size. Both are of one moment, and
+// what is written behind that size meanwhile is not in them.
+func (s *Spool) syncFile() (checks []byte, size int64, err error) {
 	s.mu.Lock()
 	f, named, closed := s.mu.f, s.mu.named, s.mu.closed
+	if size = s.mu.size; !closed && !s.mu.sums.loose {
+		checks = s.mu.sums.encode()
+	}
 	s.mu.Unlock()
 	if closed {
-		return nil, s.closedError("sync")
+		return nil, 0, s.closedError("sync")
 	}
-	if err := fdatasync(f); err != nil {
-		return nil, err
+	if f.hasLent() {
+		if err := s.settle(); err != nil {
+			return nil, 0, err
+		}
+	}
+	if err := s.j.syncSpool(f.disk); err != nil {
+		return nil, 0, err
 	}
 	if !named {
 		if err := syncDir(s.j.spools()); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.named = true
-	if s.mu.sums.loose {
-		return nil, nil
-	}
-	return s.mu.sums.encode(), nil
+	return checks, size, nil
 }
 
 // fileBytes is how much of the spool's file is in use, roughly.
@@ -421,4 +448,12 @@ func (s *Spool) fileBytes() int64 {
 		return s.mu.size
 	}
 	return min(s.mu.size, s.mu.sums.count()*checkBytes)
+}
+
+// syncSpool makes a spool's file durable.
+func (j *Journal) syncSpool(f *os.File) error {
+	if sync := j.o.Hooks.SyncSpool; sync != nil {
+		return sync(f)
+	}
+	return fdatasync(f)
 }

@@ -27,7 +27,7 @@ func (s *Spool) punchFile(off, length int64, punch func(f *os.File, off, length 
 	if err != nil {
 		return err
 	}
-	if err := punch(f, off, end-off); err != nil {
+	if err := f.punch(off, end-off, punch); err != nil {
 		return errors.Join(&os.PathError{Op: "punch hole", Path: s.Name(), Err: err}, s.sumAgain(f, span))
 	}
 	s.mu.Lock()
@@ -40,7 +40,7 @@ func (s *Spool) punchFile(off, length int64, punch func(f *os.File, off, length 
 }
 
 // edgesAfterHole computes the checks of the blocks that are not in the hole as a whole.
-func (s *Spool) edgesAfterHole(f *os.File, off, end int64, span *blockSpan) (map[int64]blockSum, error) {
+func (s *Spool) edgesAfterHole(f *spoolFile, off, end int64, span *blockSpan) (map[int64]blockSum, error) {
 	edges := make(map[int64]blockSum)
 	for _, b := range []int64{span.first, span.last} {
 		checks, size := s.sumsOf(b, b)

@@ -46,10 +46,11 @@ func readBytes(p []byte, off int64, data []byte, size int64) (n int, err error) 
 	if int64(len(p)) > size-off {
 		p, err = p[:size-off], io.EOF
 	}
-	clear(p)
+	n = 0
 	if off < int64(len(data)) {
-		copy(p, data[off:])
+		n = copy(p, data[off:])
 	}
+	clear(p[n:])
 	return len(p), err
 }
 
@@ -118,12 +119,12 @@ func (s *Spool) tryChange(op string, change func() bool) (where whereabouts, don
 	if where = s.whereLocked(); where != inMemory || !change() {
 		return where, false, nil
 	}
-	s.mu.settled = false
+	s.changedLocked()
 	return where, true, nil
 }
 
 func (s *Spool) writeMemoryLocked(p []byte, off int64) bool {
-	if off > inlineBytes-int64(len(p)) {
+	if off > s.j.inline-int64(len(p)) {
 		return false
 	}
 	end := int(off) + len(p)
@@ -174,7 +175,7 @@ func (s *Spool) small() (data []byte, size int64, small bool, err error) {
 		return e.data, e.size, true, err
 	case where == inMemory:
 		return data, size, true, nil
-	case end > inlineBytes:
+	case end > s.j.inline:
 		return nil, size, false, nil
 	}
 	data = make([]byte, min(end, size))

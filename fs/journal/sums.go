@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"maps"
+	"math"
 	"slices"
 )
 
@@ -12,6 +13,8 @@ const (
 	// checkBytes is what one CRC covers: 4 bytes of memory for 64 KiB of file, and the most a small read reads besides.
 	checkBytes  = 64 << 10
 	groupBlocks = 1024
+	// mostBlocks: no file goes further.
+	mostBlocks = math.MaxInt64 / checkBytes
 )
 
 // sums are the checks of a file: of each block of 64 KiB, the CRC32C of its first n bytes, behind which it is zero up to
@@ -169,6 +172,9 @@ func decodeSums(b []byte) (*sums, error) {
 			break
 		}
 		first := int64(f.number())
+		if first < 0 || first > mostBlocks-int64(n) {
+			return nil, fmt.Errorf("%w: checks of block %d", ErrDamaged, first)
+		}
 		for i := range int64(n) {
 			if len(f.b) < 4 {
 				return nil, fmt.Errorf("%w: checks end early", ErrDamaged)
@@ -179,7 +185,7 @@ func decodeSums(b []byte) (*sums, error) {
 	}
 	for len(f.b) > 0 {
 		block, n := int64(f.number()), f.number()
-		if s.get(block).n == 0 || n >= checkBytes {
+		if block < 0 || s.get(block).n == 0 || n >= checkBytes {
 			return nil, fmt.Errorf("%w: check of %d bytes of block %d", ErrDamaged, n, block)
 		}
 		s.short[block] = int32(n)

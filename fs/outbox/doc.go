@@ -7,7 +7,7 @@
 // Of a deletion or headers that an earlier run has left the log alone tells: the kill may have come when that run had stored
 // the next version, and had not dropped the note of what that made moot.
 //
-// fs/tree calls it, through an interface of its own; fs/content holds keys while it stores their files; cmd/pailfs wires
+// fs/tree calls it, through an interface of its own; fs/content holds keys while it stores their files; fs/wired ties
 // it to fs/journal. It calls s3client.Store and imports nothing else of pailfs. It never reads or moves a file's bytes and
 // never decides about names.
 //

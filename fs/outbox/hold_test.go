@@ -375,3 +375,43 @@ func TestHeadersWithoutAnAnswer(t *testing.T) {
 		r.close()
 	})
 }
+
+// A refusal says nothing of the try before it that had no answer.
+func TestHeadersWithoutAnAnswerAndThenRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		o := r.stored("k", "x")
+		r.headers(o, "1")
+		r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
+		time.Sleep(time.Second)
+		r.fault.Add(s3fault.Rule{Call: "Copy", Before: s3client.Denied})
+		time.Sleep(10 * time.Second)
+		if p := r.box.Pending(); len(p) != 1 || p[0].Tries != 2 || !errors.Is(p[0].Err, s3client.Denied) {
+			t.Fatalf("pending: %+v", p)
+		}
+		if op, ok := r.box.Rewriting("b", "k"); !ok || op.ETag != o.ETag {
+			t.Errorf("after a refusal: %+v, %v", op, ok)
+		}
+		r.fault.Clear()
+		r.drain("k")
+		r.want("k", "x:1")
+		r.nothingLeft()
+		r.close()
+	})
+}
+
+// A refusal alone leaves nothing in doubt.
+func TestHeadersThatWereRefused(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := newRig(t)
+		r.headers(r.stored("k", "x"), "1")
+		r.fault.Add(s3fault.Rule{Call: "Copy", Before: s3client.Denied})
+		time.Sleep(10 * time.Second)
+		if op, ok := r.box.Rewriting("b", "k"); ok {
+			t.Errorf("%+v", op)
+		}
+		r.fault.Clear()
+		r.drain("k")
+		r.close()
+	})
+}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"pailfs/fs/opid"
 	"pailfs/s3client"
 )
 
@@ -24,17 +25,18 @@ type job struct {
 
 // carryOut makes the requests of a job and records what became of its entries.
 func (b *Outbox) carryOut(j job) {
+	ctx := opid.With(b.ctx, opid.ID{Kind: 'n', N: b.jobs.Add(1)})
 	switch {
 	case len(j.entries) > 1:
-		b.deleteMany(j)
+		b.deleteMany(ctx, j)
 	case j.check && j.ops[0].Kind == KindPut:
-		obj, err := b.checkedPut(b.ctx, j.entries[0], &j.ops[0])
-		b.ended(j.entries[0], j.ops[0], obj, err)
+		obj, err := b.checkedPut(ctx, j.entries[0], &j.ops[0])
+		b.ended(ctx, j.entries[0], j.ops[0], obj, err)
 	case j.check:
-		b.checkedDelete(j)
+		b.checkedDelete(ctx, j)
 	default:
-		obj, err := b.request(b.ctx, &j.ops[0])
-		b.ended(j.entries[0], j.ops[0], obj, err)
+		obj, err := b.request(ctx, &j.ops[0])
+		b.ended(ctx, j.entries[0], j.ops[0], obj, err)
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -120,9 +122,9 @@ func described(obj s3client.Object, op *Op, size int64) s3client.Object {
 }
 
 // checkedDelete deletes an object if it is still the one that was meant.
-func (b *Outbox) checkedDelete(j job) {
+func (b *Outbox) checkedDelete(ctx context.Context, j job) {
 	e, op := j.entries[0], j.ops[0]
-	obj, err := b.o.Store.Head(b.ctx, op.Bucket, op.Key)
+	obj, err := b.o.Store.Head(ctx, op.Bucket, op.Key)
 	switch {
 	case errors.Is(err, s3client.NotFound):
 		err = nil
@@ -134,9 +136,9 @@ func (b *Outbox) checkedDelete(j job) {
 		b.checked(e)
 		return
 	default:
-		_, err = b.request(b.ctx, &op)
+		_, err = b.request(ctx, &op)
 	}
-	b.ended(e, op, s3client.Object{}, err)
+	b.ended(ctx, e, op, s3client.Object{}, err)
 }
 
 // clockSlack is how far the store's clock may be from ours, its rounding to whole seconds included.
@@ -178,23 +180,23 @@ func isPutOf(obj *s3client.Object, op *Op) bool {
 }
 
 // deleteMany deletes the keys of a job by one request. A store that has no such call is not asked again.
-func (b *Outbox) deleteMany(j job) {
+func (b *Outbox) deleteMany(ctx context.Context, j job) {
 	keys := make([]string, len(j.ops))
 	for i := range j.ops {
 		keys[i] = j.ops[i].Key
 	}
 	bucket := j.ops[0].Bucket
-	refused, err := b.o.Store.DeleteMany(b.ctx, bucket, keys)
+	refused, err := b.o.Store.DeleteMany(ctx, bucket, keys)
 	switch {
 	case errors.Is(err, s3client.NotFound):
 		err = nil // the bucket is gone
 	case errors.Is(err, s3client.Unsupported):
-		b.o.Log.Info("the store does not delete many objects at once: they go one by one", "bucket", bucket, "err", err)
+		b.o.Log.InfoContext(ctx, "the store does not delete many objects at once: they go one by one", "bucket", bucket, "err", err)
 		b.oneByOne(j)
 		return
 	}
 	if err != nil {
-		b.failedTogether(j, err)
+		b.failedTogether(ctx, j, err)
 		return
 	}
 	failed := make(map[string]error, len(refused))
@@ -208,6 +210,6 @@ func (b *Outbox) deleteMany(j job) {
 		if err != nil {
 			b.alone(e)
 		}
-		b.ended(e, j.ops[i], s3client.Object{}, err)
+		b.ended(ctx, e, j.ops[i], s3client.Object{}, err)
 	}
 }

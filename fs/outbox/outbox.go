@@ -6,6 +6,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -20,6 +21,7 @@ type Outbox struct {
 	stopped func()
 	ctx     context.Context // of the requests
 	cancel  context.CancelFunc
+	jobs    atomic.Uint64  // begun, for their names in the log
 	work    sync.WaitGroup // the scheduler and the requests
 
 	mu struct {

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"container/heap"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -44,30 +45,30 @@ func judge(kind Kind, err error) verdict {
 }
 
 // ended records what became of a running entry.
-func (b *Outbox) ended(e *entry, op Op, obj s3client.Object, err error) {
+func (b *Outbox) ended(ctx context.Context, e *entry, op Op, obj s3client.Object, err error) {
 	switch v := judge(op.Kind, err); {
 	case v == done:
 		b.settle(e, Done{Op: op, Object: obj})
 	case v == moot:
-		b.logMoot(&op, err)
+		b.logMoot(ctx, &op, err)
 		b.settle(e, Done{Op: op, Err: err})
 	case b.ctx.Err() != nil:
 		b.brokenOff(e)
 	default:
 		p := pause(e.triesAfter(b), v)
 		b.failed(e, err, v, b.now()+p)
-		b.o.Log.Warn("a change of a name is not stored yet", "name", op.Bucket+"/"+op.Key, "change", op.Kind, "err", err,
+		b.o.Log.WarnContext(ctx, "a change of a name is not stored yet", "name", op.Bucket+"/"+op.Key, "change", op.Kind, "err", err,
 			"again", p.Round(time.Millisecond))
 	}
 }
 
-func (b *Outbox) logMoot(op *Op, err error) {
+func (b *Outbox) logMoot(ctx context.Context, op *Op, err error) {
 	name := op.Bucket + "/" + op.Key
 	if op.Kind == KindDelete {
-		b.o.Log.Warn("kept: somebody stored a new version", "name", name, "err", err)
+		b.o.Log.WarnContext(ctx, "kept: somebody stored a new version", "name", name, "err", err)
 		return
 	}
-	b.o.Log.Warn("a change of a name was given up: its object is another one now", "name", name, "change", op.Kind, "err", err)
+	b.o.Log.WarnContext(ctx, "a change of a name was given up: its object is another one now", "name", name, "change", op.Kind, "err", err)
 }
 
 // triesAfter is how often an entry will have failed when it has failed once more.
@@ -186,7 +187,7 @@ func (b *Outbox) failed(e *entry, err error, v verdict, due time.Duration) {
 	defer b.mu.Unlock()
 	f := e.failing()
 	f.tries++
-	f.err, f.slow = err, v == refused
+	f.err, f.slow, f.unsure = err, v == refused, f.unsure || v == later
 	f.deaf, f.woken = f.woken, false
 	if v == later && !f.deaf {
 		b.mu.shaken = false
@@ -200,7 +201,7 @@ func (b *Outbox) failed(e *entry, err error, v verdict, due time.Duration) {
 }
 
 // failedTogether is failed for all deletes of a request; they pause together, to go together again.
-func (b *Outbox) failedTogether(j job, err error) {
+func (b *Outbox) failedTogether(ctx context.Context, j job, err error) {
 	if b.ctx.Err() != nil && s3client.KindOf(err) == s3client.Canceled {
 		for _, e := range j.entries {
 			b.brokenOff(e)
@@ -219,7 +220,7 @@ func (b *Outbox) failedTogether(j job, err error) {
 		}
 		b.failed(e, err, v, due)
 	}
-	b.o.Log.Warn("deletes are not stored yet", "name", j.ops[0].Bucket, "names", len(j.entries), "err", err, "again",
+	b.o.Log.WarnContext(ctx, "deletes are not stored yet", "name", j.ops[0].Bucket, "names", len(j.entries), "err", err, "again",
 		p.Round(time.Millisecond))
 }
 

@@ -83,6 +83,7 @@ type failure struct {
 	after   time.Time // Op.After
 	tries   int
 	err     error
+	unsure  bool      // a try had no answer: the store may have carried it out, whatever it said later
 	slow    bool      // refused: pauses are long, and another one's success says nothing
 	alone   bool      // a delete that goes by itself from now on
 	woken   bool      // its pause was ended by another one's success
@@ -133,7 +134,7 @@ func (e *entry) set(o Op) {
 
 // begun says whether an entry may have been carried out without an answer.
 func (e *entry) begun() bool {
-	return e.earlier || e.place == running || e.fail != nil && e.fail.err != nil && !e.fail.slow
+	return e.earlier || e.place == running || e.fail != nil && e.fail.unsure
 }
 
 // failing is the entry's failure, made if there is none.

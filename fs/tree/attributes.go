@@ -88,7 +88,7 @@ func (a *attributes) fileType(key string, size int64) uint32 {
 		return typeRegular
 	case a.isLink && (t == 0 || t == typeRegular):
 		return typeLink
-	case t == 0:
+	case t == 0 || !validType(t): // the kernel would take no entry of another type
 		return typeRegular
 	}
 	if a.isDir && size == 0 && t == typeRegular {

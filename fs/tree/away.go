@@ -93,6 +93,13 @@ func (a *absence) unanswered(sent time.Time, err error) {
 	}
 }
 
+// answers says whether the store has answered since the latest request without an answer was sent.
+func (a *absence) answers() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.mu.since.IsZero() && !a.mu.heard.IsZero()
+}
+
 func (a *absence) away() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -172,6 +179,10 @@ func orStale[V any](ctx context.Context, t *Tree, s *flights[V], key string, kno
 	f func(context.Context) (V, error)) (v V, stale bool, err error) {
 	if !known || t.o.StaleAfter < 0 {
 		v, err = s.do(ctx, key, f)
+		if errors.Is(err, s3client.Temporary) && t.absence.answers() && ctx.Err() == nil {
+			// That request was sent, perhaps by somebody else, before the store was back.
+			v, err = s.do(ctx, key, f)
+		}
 		return v, false, err
 	}
 	if t.absence.away() {

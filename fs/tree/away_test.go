@@ -91,9 +91,10 @@ func (r *rig) stale(path string, seen time.Time) Entry {
 	return e
 }
 
-func (r *rig) staleMissing(path string) {
+// nobodyKnows looks a path up that was not there when it was last asked for.
+func (r *rig) nobodyKnows(path string) {
 	r.Helper()
-	if e, err := r.tree.Lookup(r.ctx, path); !errors.Is(err, ErrNotFound) || !errors.Is(err, ErrStale) {
+	if e, err := r.tree.Lookup(r.ctx, path); errors.Is(err, ErrNotFound) || !silent(err) {
 		r.Errorf("%s: %+v %v", path, e, err)
 	}
 }
@@ -141,10 +142,10 @@ func TestStaleWhileAway(t *testing.T) {
 			if e := r.stale("d", seen); !e.IsDir() || !e.Full {
 				r.Errorf("%+v", e)
 			}
-			r.staleMissing("nothing")
-			r.staleMissing("d/nothing") // not in a complete listing
+			r.nobodyKnows("nothing")
+			r.nobodyKnows("d/nothing") // not in a complete listing
 			r.staleList("d", "f g sub/")
-			r.calls(0)
+			r.calls(2)
 
 			// Nothing is known of these: the error stays one.
 			for _, path := range []string{"d/sub/x", "d/g"} { // of d/g no attributes
@@ -411,7 +412,6 @@ func TestStaleBuckets(t *testing.T) {
 			r.staleList("one", "f")
 			r.stale("one", seen)
 			r.stale("one/f", seen)
-			r.staleMissing("three")
 		})
 		r.calls(1)
 		free()
@@ -511,4 +511,32 @@ func TestComesAndGoes(t *testing.T) {
 		}
 		wg.Wait()
 	})
+}
+
+// A name that was never known: a request that was sent before the store went away fails when it is back. It is made once more.
+func TestTheFirstLookWhenTheStoreIsBack(t *testing.T) {
+	for _, back := range []bool{true, false} {
+		inBubble(t, Options{Bucket: "b"}, func(r *rig, log *lines) {
+			r.mem.PutBytes("b", "k", []byte("x"), s3client.Headers{})
+			r.mem.PutBytes("b", "other", []byte("x"), s3client.Headers{})
+			r.fault.Add(s3fault.Rule{Call: "List", Key: "k", Times: 1, Hook: func(context.Context, s3fault.Call) error {
+				time.Sleep(time.Second)
+				return &s3client.Error{Op: "LIST", Kind: s3client.Temporary}
+			}})
+			looked := make(chan error)
+			go func() {
+				_, err := r.tree.Lookup(r.Context(), "k")
+				looked <- err
+			}()
+			time.Sleep(time.Millisecond)
+			if back {
+				if _, err := r.tree.Lookup(r.Context(), "other"); err != nil {
+					r.Error(err)
+				}
+			}
+			if err := <-looked; (err == nil) != back {
+				r.Errorf("back %v: %v", back, err)
+			}
+		})
+	}
 }

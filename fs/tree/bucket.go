@@ -112,7 +112,7 @@ func (t *Tree) makeBucket(ctx context.Context, path string) (Entry, error) {
 		return fail(ErrReadOnly)
 	}
 	if err := t.checkNewBucket(path); err != nil {
-		t.o.Log.Info("a bucket cannot have this name", "name", path, "err", err) // mkdir can say EINVAL alone
+		t.o.Log.InfoContext(ctx, "a bucket cannot have this name", "name", path, "err", err) // mkdir can say EINVAL alone
 		return fail(err)
 	}
 	if err := t.drain(ctx, path); err != nil {
@@ -154,7 +154,7 @@ func (t *Tree) checkUnused(ctx context.Context, e Entry) error {
 	}
 	if len(uploads) > 0 {
 		err := fmt.Errorf("%w: %d unfinished uploads, of %q first", ErrBusy, len(uploads), uploads[0].Key)
-		t.o.Log.Info("a bucket is in use; `pailfs uploads abort` ends uploads that nobody goes on with", "bucket", e.Bucket, "err", err)
+		t.o.Log.InfoContext(ctx, "a bucket is in use; `pailfs uploads abort` ends uploads that nobody goes on with", "bucket", e.Bucket, "err", err)
 		return err
 	}
 	return nil

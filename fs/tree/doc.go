@@ -7,9 +7,9 @@
 //
 // What is where: key.go (name and key), bucketname.go (rules of buckets' names), attributes.go (headers and attributes),
 // packed.go (how names are kept), unseen.go (what is not shown, and why) and laterBound are pure; overlay.go holds the changes made here against listings that
-// lag; known.go and following.go answer without a request; lookup.go, verify.go, complete.go, page.go, list.go and
-// bucket.go ask; walk.go and walkread.go list many directories at once; learn.go takes what GETs said; change.go,
-// setattr.go, headers.go, rename.go, renamedir.go, renamerecord.go, renameagain.go (what a dead process began),
+// lag; known.go and following.go answer without a request; lookup.go, verify.go, complete.go, page.go, list.go
+// with lister.go, readlink.go and bucket.go ask; walk.go and walkread.go list many directories at once; learn.go takes what GETs said; change.go,
+// remove.go, setattr.go, headers.go, rename.go, renamedir.go, renamerecord.go, renameagain.go (what a dead process began),
 // renamelog.go and copymany.go change; later.go hands changes to Later, settled.go takes what became of them,
 // recovered.go what an earlier run left; flight.go shares requests; away.go knows whether the store answers.
 //

@@ -29,7 +29,7 @@ var (
 	ErrCopied = errors.New("copied, and perhaps moved")
 	// ErrCross says that the store cannot do a rename in one step and that the caller shall copy (EXDEV).
 	ErrCross = errors.New("cannot be renamed in place")
-	// ErrStale comes with an ErrNotFound that is older than the TTL: the store does not answer.
+	// ErrStale is a listing that cannot be had in time: the store does not answer.
 	ErrStale = errors.New("last known so, the store does not answer")
 )
 

@@ -7,17 +7,18 @@ import "time"
 const guessFor = 10 * time.Minute
 
 // Following are up to n entries that come after a path in its directory, in the order of List, as far as they are known
-// without a request: when the directory was listed to its end lately (guessFor, or the TTL). They may have changed since:
+// without a request: when the directory was listed lately (guessFor, or the TTL), to its end or as far as that has come. They may have changed since:
 // Seen says when they were seen. The path itself need not be there. It costs O(log names + n).
 func (t *Tree) Following(after string, n int) []Entry {
 	dir, name := split(after)
-	if after == "" || !t.listedLately(dir) {
+	if after == "" {
 		return nil
 	}
+	upTo, whole := t.listedTo(dir)
 	var out []Entry
 	for len(out) < n {
-		next, ok := t.entries.After(dir, name, n-len(out))
-		if !ok || len(next) == 0 {
+		next := t.entries.behind(dir, name, n-len(out), upTo, whole)
+		if len(next) == 0 {
 			return out
 		}
 		name = next[len(next)-1].Name
@@ -44,10 +45,30 @@ func (t *Tree) Following(after string, n int) []Entry {
 func (t *Tree) Between(a, b string) (n int, ok bool) {
 	dir, one := split(a)
 	other, two := split(b)
-	if a == "" || b == "" || dir != other || !t.listedLately(dir) {
+	if a == "" || b == "" || dir != other {
 		return 0, false
 	}
-	return t.entries.Between(dir, one, two)
+	upTo, whole := t.listedTo(dir)
+	if whole {
+		return t.entries.Between(dir, one, two)
+	}
+	if max(one, two) > upTo {
+		return 0, false
+	}
+	return t.entries.NearBetween(dir, one, two), true
+}
+
+// listedTo says how far a directory was listed not too long ago for a guess: as a whole, or up to a name, "" for not at all.
+func (t *Tree) listedTo(dir string) (upTo string, whole bool) {
+	if t.listedLately(dir) {
+		return "", true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if d, ok := t.mu.dirs.Peek(dir); ok && d.upTo != "" && t.o.Now().Sub(d.upToAt) < max(t.o.TTL, guessFor) {
+		return d.upTo, false
+	}
+	return "", false
 }
 
 // listedLately says whether a directory was listed to its end not too long ago for a guess.

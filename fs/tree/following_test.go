@@ -98,3 +98,40 @@ func TestFollowingInALargeDirectory(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// A listing that has not come to its end serves as far as it has come.
+func TestFollowingWhileAListingGoesOn(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, TTL: time.Minute})
+	for i := range 2500 {
+		r.object(fmt.Sprintf("d/f%04d", i), "x")
+	}
+	seen := 0
+	for e, err := range r.tree.List(r.ctx, "d") {
+		r.ok(err)
+		if e.Path != fmt.Sprintf("d/f%04d", seen) {
+			t.Fatalf("%s", e.Path)
+		}
+		next := r.tree.Following(e.Path, 64)
+		n, ok := 0, false
+		if len(next) > 0 {
+			n, ok = r.tree.Between(e.Path, next[len(next)-1].Path)
+		}
+		// Of each page the last names wait for the next: a directory may come among them.
+		if in := seen % 1000; in < 900 && seen < 2400 && (len(next) != 64 || next[0].Path != fmt.Sprintf("d/f%04d", seen+1) || !ok || n != 63) {
+			t.Fatalf("behind %s: %d names, %d between, %v", e.Path, len(next), n, ok)
+		}
+		if _, ok := r.tree.Between(e.Path, "d/zzz"); ok && seen < 1000 {
+			t.Fatal("it is known what lies beyond")
+		}
+		if seen++; seen == 2400 {
+			break
+		}
+	}
+	if next := r.tree.Following("d/f0100", 3); len(next) != 3 {
+		t.Errorf("%v", next)
+	}
+	r.clock.add(guessFor + time.Minute)
+	if next := r.tree.Following("d/f0100", 3); len(next) != 0 {
+		t.Errorf("what was seen long ago: %v", next)
+	}
+}

@@ -73,6 +73,52 @@ func TestDirectoryMadeAgain(t *testing.T) {
 	}
 }
 
+// What another host makes of the attributes of a directory that was made here shows as soon as the change made here is trusted no
+// longer, however late the first listing comes that shows the directory.
+func TestAttributesOfADirectoryMadeHere(t *testing.T) {
+	for _, first := range []time.Duration{2 * time.Second, settle - time.Second, settle + time.Second} {
+		r := newRig(t, Options{Bucket: bkt, Full: true, TTL: time.Second})
+		if _, err := r.tree.Mkdir(r.ctx, "d", Attr{Mode: 0o700}); err != nil {
+			t.Fatal(err)
+		}
+		r.clock.add(first)
+		r.list("", "d/") // it agrees
+		r.object("d/", "", "content-type", dirContentType, "mode", strconv.Itoa(syscall.S_IFDIR|0o711))
+		r.clock.add(max(0, settle-first) + 2*time.Second)
+		if e := r.lookup("d"); e.Mode != typeDir|0o711 {
+			t.Errorf("first listed after %v: mode %o", first, e.Mode)
+		}
+	}
+}
+
+// A directory is made here by old knowledge that the name is absent, while another host has put something below it: that shows when
+// the knowledge is old, not a lifetime after the directory was made. So it is where the name was a directory before.
+func TestWhatOthersPutBelowADirectoryMadeHere(t *testing.T) {
+	for _, how := range []string{"absent", "listed", "removed here"} {
+		r := newRig(t, Options{Bucket: bkt, Full: true, TTL: time.Minute})
+		switch how {
+		case "absent":
+			r.missing("d")
+		case "listed":
+			r.list("", "")
+		default:
+			_, err := r.tree.Mkdir(r.ctx, "d", Attr{})
+			r.ok(err)
+		}
+		if how == "removed here" {
+			r.list("d", "")
+			r.ok(r.tree.Rmdir(r.ctx, "d"))
+		}
+		r.object("d/x", "x")
+		r.clock.add(50 * time.Second)
+		_, err := r.tree.Mkdir(r.ctx, "d", Attr{})
+		r.ok(err)
+		r.clock.add(11 * time.Second)
+		r.lookup("d/x")
+		r.list("d", "x")
+	}
+}
+
 // Files that were made here and that another host has deleted leave the listings, one HEAD each, once what was made here is no
 // longer trusted; those that are still there cost nothing.
 func TestListingsAskAboutWhatOthersDeleted(t *testing.T) {

@@ -27,18 +27,23 @@ func (s space) locate(p string) (bucket, key string, err error) {
 	if err := checkPath(p); err != nil {
 		return "", "", fmt.Errorf("%q: %w", p, err)
 	}
-	if s.account() {
-		bucket, key, _ = strings.Cut(p, "/")
-		if bucket != "" && checkBucket(bucket) != nil {
-			return "", "", fmt.Errorf("bucket %q: %w", bucket, ErrName)
-		}
-	} else {
-		bucket, key = s.bucket, strings.TrimSuffix(s.prefix+p, "/")
+	bucket, key = s.place(p)
+	if s.account() && bucket != "" && checkBucket(bucket) != nil {
+		return "", "", fmt.Errorf("bucket %q: %w", bucket, ErrName)
 	}
 	if len(key) > maxKey {
 		return "", "", fmt.Errorf("key of %d bytes: %w", len(key), ErrNameTooLong)
 	}
 	return bucket, key, nil
+}
+
+// place is locate for a path that is one.
+func (s space) place(p string) (bucket, key string) {
+	if s.account() {
+		bucket, key, _ = strings.Cut(p, "/")
+		return bucket, key
+	}
+	return s.bucket, strings.TrimSuffix(s.prefix+p, "/")
 }
 
 // pathOf is the path of a key; ok is false for keys outside of what is shown and for those that cannot be paths.

@@ -13,6 +13,12 @@ func (t *Tree) Known(path string) (Entry, State) {
 	return t.knownLocked(path)
 }
 
+// Remembered is what Lookup would answer for a path that is there, if it would make no request.
+func (t *Tree) Remembered(path string) (Entry, bool) {
+	e, state := t.Known(path)
+	return e, state == Found && (e.Full || !t.o.Full || t.space.top(path))
+}
+
 func (t *Tree) knownLocked(path string) (Entry, State) {
 	e, state, since, ages := t.recordedLocked(path)
 	if ages && !t.fresh(since) {
@@ -46,7 +52,7 @@ func (t *Tree) recordedLocked(path string) (e Entry, state State, since time.Tim
 		}
 		return Entry{}, Absent, c.checked, !c.certain()
 	}
-	if e, seen, ok := t.entries.Get(dir, name); ok {
+	if e, seen, ok := t.entries.at(path); ok {
 		e.Seen = seen
 		return e, Found, seen, true
 	}

@@ -44,10 +44,15 @@ type manner struct {
 // Lookup is what a path is, as of at most the TTL ago, with its attributes if the mount shows them (Options.Full).
 // ErrNotFound when there is nothing; any error of the store is that error.
 //
-// While the store does not answer it is what the path was when that was last known: the Entry is Stale, or the
-// ErrNotFound is an ErrStale too. What was not known then is the store's error.
+// While the store does not answer it is what was there when that was last known: the Entry is Stale. What was not known
+// then, or not there, is waited for, and the store's error: who hears that a name is not there makes it.
 func (t *Tree) Lookup(ctx context.Context, path string) (Entry, error) {
 	return t.lookup(ctx, path, manner{full: t.o.Full, stale: true, cheap: true})
+}
+
+// Sure is Lookup, and never Stale: for a name that is about to be changed.
+func (t *Tree) Sure(ctx context.Context, path string) (Entry, error) {
+	return t.lookup(ctx, path, manner{full: t.o.Full, cheap: true})
 }
 
 // Find is Lookup without the attributes, unless they are known.
@@ -79,8 +84,6 @@ func (t *Tree) lookup(ctx context.Context, path string, m manner) (Entry, error)
 		}
 	}
 	switch {
-	case state == Absent && e.Stale:
-		return Entry{}, fmt.Errorf("look up %s: %w (%w)", path, ErrNotFound, ErrStale)
 	case state == Absent:
 		return Entry{}, fmt.Errorf("look up %s: %w", path, ErrNotFound)
 	case e.Full || !m.full || t.space.top(path):
@@ -93,12 +96,12 @@ func (t *Tree) lookup(ctx context.Context, path string, m manner) (Entry, error)
 func (t *Tree) find(ctx context.Context, path string, m manner) (Entry, State, error) {
 	ask := func(ctx context.Context) (Entry, error) { return t.ask(ctx, path) }
 	_, was := t.lastKnown(path)
-	e, stale, err := orStale(ctx, t, &t.asks, path, m.stale && was != Unknown, ask)
+	e, stale, err := orStale(ctx, t, &t.asks, path, m.stale && was == Found, ask)
 	if stale {
-		if e, state := t.lastKnown(path); state != Unknown {
+		if e, state := t.lastKnown(path); state == Found {
 			return e, state, nil
 		}
-		if err == nil { // it was forgotten meanwhile
+		if err == nil { // it was forgotten meanwhile, or deleted
 			e, err = t.asks.do(ctx, path, ask)
 		}
 	}

@@ -182,6 +182,10 @@ func (c *change) compare(s shown, asked, now time.Time) verdict {
 		return verdict{keep: false, sure: true}
 	}
 	if c.agrees(s) {
+		if c.kind == put && c.it.IsDir() && asked.Sub(c.at) >= settle {
+			// A listing names no version of a marker: held any longer, the change would hide attributes that others have given it.
+			return verdict{keep: false, sure: true}
+		}
 		if c.agreed.IsZero() && !asked.Before(c.at) && !s.headed {
 			c.agreed = now
 		}

@@ -78,10 +78,7 @@ func (t *Tree) unpack(path string, p packed) Entry {
 	if p.whole != nil {
 		return *p.whole
 	}
-	bucket, key, err := t.space.locate(path)
-	if err != nil {
-		return Entry{} // nor can it have been packed
-	}
+	bucket, key := t.space.place(path)
 	e := Entry{Path: path, Bucket: bucket, Key: key, UID: t.o.UID, GID: t.o.GID, Full: p.full, Modified: timeOf(p.modified)}
 	if p.dir {
 		e.Mode = typeDir | t.o.DirMode
@@ -110,12 +107,15 @@ func (p *packed) etag() string {
 
 func (n names) Put(dir, name string, e Entry) { n.Entries.Put(dir, name, n.t.pack(join(dir, name), e)) }
 
-func (n names) Get(dir, name string) (Entry, time.Time, bool) {
-	p, seen, ok := n.Entries.Get(dir, name)
+func (n names) Get(dir, name string) (Entry, time.Time, bool) { return n.at(join(dir, name)) }
+
+// at is Get of a path.
+func (n names) at(path string) (Entry, time.Time, bool) {
+	p, seen, ok := n.Entries.Get(split(path))
 	if !ok {
 		return Entry{}, seen, false
 	}
-	e := n.t.unpack(join(dir, name), p)
+	e := n.t.unpack(path, p)
 	e.Seen = seen
 	return e, seen, true
 }
@@ -140,6 +140,22 @@ func (n names) All(dir string) ([]cache.Named[Entry], bool) {
 func (n names) After(dir, name string, most int) ([]cache.Named[Entry], bool) {
 	next, ok := n.Entries.After(dir, name, most)
 	return n.unpackAll(dir, next), ok
+}
+
+// behind are the names behind one in a directory that is known as a whole, or up to a name.
+func (n names) behind(dir, name string, most int, upTo string, whole bool) []cache.Named[Entry] {
+	if whole {
+		next, _ := n.After(dir, name, most)
+		return next
+	}
+	if name >= upTo {
+		return nil
+	}
+	next := n.Entries.Near(dir, name, most)
+	for len(next) > 0 && next[len(next)-1].Name > upTo {
+		next = next[:len(next)-1]
+	}
+	return n.unpackAll(dir, next)
 }
 
 func (n names) unpackAll(dir string, all []cache.Named[packed]) []cache.Named[Entry] {

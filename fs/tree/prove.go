@@ -30,7 +30,7 @@ func (l *lister) prove(ctx context.Context, bound string, all bool) {
 	for _, d := range l.doubts(bound, all) {
 		g.Go(func() error {
 			if err := l.t.resolve(ctx, d.path, d.c, &d.shown, true); err != nil && ctx.Err() == nil {
-				l.t.o.Log.Debug("a listing cannot be told from a change made here", "path", d.path, "err", err)
+				l.t.o.Log.DebugContext(ctx, "a listing cannot be told from a change made here", "path", d.path, "err", err)
 			}
 			return nil
 		})

@@ -169,6 +169,15 @@ func (t *Tree) deleteSource(ctx context.Context, src Entry) error {
 	return fmt.Errorf("%w: %w", ErrCopied, err)
 }
 
+// HeadersOfCopy are the headers that a rename gives to a file's copy; nil: those that the object has, as far as is known.
+func (t *Tree) HeadersOfCopy(ctx context.Context, path string) *s3client.Headers {
+	e, err := t.lookup(ctx, path, manner{full: t.o.Full})
+	if err != nil {
+		return nil // the rename will say why
+	}
+	return t.copyHeaders(e)
+}
+
 // copyHeaders are the headers that keep an object's visible attributes through a copy: nil, which keeps those it has,
 // unless its modification time is the store's, which a copy would renew.
 func (t *Tree) copyHeaders(e Entry) *s3client.Headers {

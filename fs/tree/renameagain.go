@@ -69,7 +69,7 @@ func (t *Tree) CompleteRename(ctx context.Context, token uint64, in Intent, move
 		return fail(err)
 	}
 	if r.mu.stayed > 0 {
-		t.o.Log.Warn("an interrupted rename has ended, and some objects are not under one name alone: they were changed since",
+		t.o.Log.WarnContext(ctx, "an interrupted rename has ended, and some objects are not under one name alone: they were changed since",
 			"from", from, "to", to, "objects", r.mu.stayed)
 	}
 	return nil

@@ -86,7 +86,7 @@ func (r *dirRename) finish(ctx context.Context, moved Moved) error {
 		t.recordMoves(r.src, r.to, moves, failed, err)
 	}
 	if stayed > 0 {
-		t.o.Log.Warn("objects that came below a directory while it was renamed stay under its old name", "from", r.from, "to", r.to,
+		t.o.Log.WarnContext(ctx, "objects that came below a directory while it was renamed stay under its old name", "from", r.from, "to", r.to,
 			"objects", stayed)
 	}
 	for i := range moves {

@@ -199,12 +199,21 @@ func (t *Tree) copyOnto(ctx context.Context, e Entry, foreign *s3client.Headers)
 	o, err := copies(ctx, src, e.Bucket, e.Key, &h)
 	if err != nil {
 		t.forget(e.Path)
+		t.forgetAttributes(e.Bucket, e.Key)
 		return Entry{}, err
 	}
 	o.Size, o.Headers = size, &h
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.storedLocked(e, &o), nil
+}
+
+// forgetAttributes makes the attributes of an object unknown. After a copy onto itself without an answer the object may have
+// others under the same ETag, and a time that nothing tells from that of the version before.
+func (t *Tree) forgetAttributes(bucket, key string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mu.versions.Remove(bucket + "/" + key)
 }
 
 // storedSize is the object's size where the entry shows another (links with their target in the metadata).

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
 )
 
 // An upload that runs while the file is being written leaves the times out, unless somebody set them.
@@ -61,5 +62,28 @@ func TestWrittenPins(t *testing.T) {
 	r.tree.Discard("f")
 	if e := r.lookup("f"); e.Size != 1 || e.Mode != 0o100600 || e.Mtime.Equal(r.clock.Now()) {
 		t.Errorf("%+v", e)
+	}
+}
+
+// A change of attributes whose answer is lost may have been carried out within the second of the version before: the object is
+// asked.
+func TestAttributesOfACopyWithoutAnAnswer(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, Full: true})
+	r.missing("f")
+	_, err := r.tree.Create("f", Attr{Mode: 0o640})
+	r.ok(err)
+	h := r.headersOf(bkt, "f", false)
+	o, err := r.mem.Put(r.ctx, s3client.PutRequest{Bucket: bkt, Key: "f", Headers: h, Body: strings.NewReader("x"), Size: 1})
+	r.ok(err)
+	o.Headers, o.Modified = &h, time.Time{} // as a store answers
+	r.tree.Stored(bkt, "f", o)
+	r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
+	mode := uint32(0o600)
+	if _, err := r.tree.SetAttr(r.ctx, "f", Change{Mode: &mode}); err == nil {
+		t.Fatal("no error")
+	}
+	r.clock.add(time.Hour)
+	if e := r.lookup("f"); e.Mode != 0o100600 {
+		t.Errorf("mode %o", e.Mode)
 	}
 }

@@ -73,6 +73,9 @@ type directory struct {
 	noWalk      time.Time // when walks turned out not to be worth their pages
 	// names is about how many names a complete listing had, with the changes made here since.
 	names int
+	// upTo is the name to which the latest listing has come, and when that was asked for.
+	upTo   string
+	upToAt time.Time
 }
 
 // Hidden is a key that cannot be reached by a path.
@@ -329,7 +332,7 @@ func sameTime(a, b time.Time) bool {
 
 // fileEntryLocked is the entry of an object. Its attributes are known if they are remembered.
 func (t *Tree) fileEntryLocked(path string, o *s3client.Object) Entry {
-	bucket, key, _ := t.space.locate(path)
+	bucket, key := t.space.place(path)
 	e := Entry{Path: path, Bucket: bucket, Key: key, Mode: typeRegular | t.o.FileMode, UID: t.o.UID, GID: t.o.GID,
 		Size: o.Size, ETag: o.ETag, Mtime: o.Modified, Ctime: o.Modified, Atime: o.Modified, Modified: o.Modified, Seen: t.o.Now()}
 	if r := t.recallLocked(bucket, key, versionOf(o)); r != nil {
@@ -368,7 +371,7 @@ func (t *Tree) dirEntryLocked(path string) Entry {
 
 // plainDir is a directory with the default attributes.
 func (t *Tree) plainDir(path string) Entry {
-	bucket, key, _ := t.space.locate(path)
+	bucket, key := t.space.place(path)
 	return Entry{Path: path, Bucket: bucket, Key: key, Mode: typeDir | t.o.DirMode, UID: t.o.UID, GID: t.o.GID,
 		Mtime: t.born, Ctime: t.born, Atime: t.born, Seen: t.o.Now()}
 }

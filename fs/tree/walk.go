@@ -312,10 +312,22 @@ func (w *walk) next(prefix string) (at string, own *lister, ok bool) {
 	if w.mu.ahead && prefix > w.mu.at {
 		return w.mu.at, nil, true
 	}
-	if !w.beginLocked(prefix) {
+	if w.t.nextIsListed(w.bucket, prefix) || !w.beginLocked(prefix) {
 		return "", nil, false
 	}
 	return w.mu.at, nil, true
+}
+
+// nextIsListed says whether the directory behind one is known already. Then the walk would go back to read what it has read: the
+// first directory of a parent, of which ls -lR wanted the marker before it was seen to walk.
+func (t *Tree) nextIsListed(bucket, prefix string) bool {
+	path, ok := t.space.pathOf(bucket, prefix)
+	if !ok {
+		return false
+	}
+	dir, name := split(path)
+	next, ok := t.entries.After(dir, name, 1)
+	return ok && len(next) == 1 && next[0].Entry.IsDir() && t.isListed(join(dir, next[0].Name), time.Time{})
 }
 
 // lastsLocked says whether a listing may still be shown: within the TTL, not forgotten, and while every change that was made

@@ -349,3 +349,19 @@ func TestWalkAtOnce(t *testing.T) {
 	}
 	walkers.Wait()
 }
+
+// ls -lR asks for the markers of all directories before it lists the first: the pages that told of them are not read again.
+func TestWalkForMarkersServesListings(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt, TTL: time.Minute, Full: true})
+	r.fill("", 100, 100)
+	r.last = r.mem.Counts()
+	r.names("")
+	for d := range 100 {
+		r.lookup(fmt.Sprintf("d%03d", d))
+	}
+	r.cost("L12") // the root, the first one's marker, ten pages
+	for d := range 100 {
+		r.names(fmt.Sprintf("d%03d", d))
+	}
+	r.cost("L1")
+}

@@ -75,7 +75,7 @@ func (u *Uploader) abortEarlier(ctx context.Context, l leftover) (int, error) {
 		return 0, err
 	case is:
 		u.leave(l)
-		u.o.Log.Info("multipart upload is left alone: the object consists of its parts", "bucket", l.Bucket, "key", l.Key,
+		u.o.Log.InfoContext(ctx, "multipart upload is left alone: the object consists of its parts", "bucket", l.Bucket, "key", l.Key,
 			"upload", l.ID)
 		return 0, nil
 	}

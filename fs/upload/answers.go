@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"pailfs/s3client"
@@ -73,6 +74,11 @@ func noETag(op string, to target) error {
 		Message: "the answer has no ETag: nothing shows that it was done"}
 }
 
+func overwritten(to target) error {
+	return &s3client.Error{Op: "HEAD Object", Bucket: to.bucket, Key: to.key, Kind: s3client.Changed,
+		Message: "replaced by another writer right after it was stored"}
+}
+
 func wrongSize(op string, to target, got, want int64) error {
 	return &s3client.Error{Op: op, Bucket: to.bucket, Key: to.key, Kind: s3client.Unknown,
 		Message: fmt.Sprintf("the store has %d bytes, should have %d", got, want)}
@@ -85,6 +91,14 @@ type body struct {
 	off, size int64
 	failed    atomic.Pointer[error]
 	sum       *running // of what is read; nil: nobody wants it
+	unit      unit
+}
+
+// unit is what was read last of a source that reads whole units (Grained).
+type unit struct {
+	sync.Mutex
+	off   int64
+	bytes []byte
 }
 
 func (b *body) ReadAt(p []byte, off int64) (int, error) {
@@ -92,7 +106,7 @@ func (b *body) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	}
 	want := min(int64(len(p)), b.size-off)
-	n, err := b.src.ReadAt(p[:want], b.off+off)
+	n, err := b.read(p[:want], b.off+off)
 	if b.sum != nil {
 		b.sum.read(p[:n], off)
 	}
@@ -106,6 +120,50 @@ func (b *body) ReadAt(p []byte, off int64) (int, error) {
 	}
 	b.failed.Store(&err)
 	return n, err
+}
+
+// read reads from the source, a unit of it at once: a request takes less at a time.
+func (b *body) read(p []byte, off int64) (n int, err error) {
+	g, ok := b.src.(Grained)
+	if !ok {
+		return b.src.ReadAt(p, off)
+	}
+	for n < len(p) {
+		at := off + int64(n)
+		grain := g.Grain(at)
+		if grain <= int64(len(p)-n) {
+			m, err := b.src.ReadAt(p[n:], at)
+			return n + m, err
+		}
+		m, err := b.readUnit(p[n:], at, grain)
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// readUnit reads what one unit has of p.
+func (b *body) readUnit(p []byte, off, grain int64) (int, error) {
+	u := &b.unit
+	u.Lock()
+	defer u.Unlock()
+	if off < u.off || off >= u.off+int64(len(u.bytes)) {
+		start := off - off%grain
+		from, to := max(start, b.off), min(start+grain, b.off+b.size)
+		if int64(cap(u.bytes)) < grain {
+			u.bytes = make([]byte, grain)
+		}
+		u.off, u.bytes = from, u.bytes[:to-from]
+		if n, err := b.src.ReadAt(u.bytes, from); n < len(u.bytes) {
+			u.bytes = u.bytes[:0]
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return 0, err
+		}
+	}
+	return copy(p, u.bytes[off-u.off:]), nil
 }
 
 // judge is what a part's failure means. What the Source misses is not the upload.

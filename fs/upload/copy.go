@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"pailfs/s3client"
 )
@@ -76,15 +77,20 @@ func (u *Uploader) known(ctx context.Context, src s3client.Object, h *s3client.H
 // copyObject copies by one request and looks at what came of it: the object's ETag need not be the answer's (Swift), and
 // its size is in no answer.
 func (u *Uploader) copyObject(ctx context.Context, src s3client.Object, to target, h *s3client.Headers) (s3client.Object, error) {
-	if err := u.requestCopy(ctx, src, to, h); err != nil {
+	etag, err := u.requestCopy(ctx, src, to, h)
+	if err != nil {
 		return s3client.Object{}, err
 	}
-	return u.look(ctx, "PUT Object Copy", to, src.Size)
+	if strings.Contains(src.ETag, "-") {
+		etag = "" // on Swift the answer's is not the object's
+	}
+	return u.look(ctx, "PUT Object Copy", to, src.Size, etag)
 }
 
-func (u *Uploader) requestCopy(ctx context.Context, src s3client.Object, to target, h *s3client.Headers) error {
+// requestCopy gives the answer's ETag.
+func (u *Uploader) requestCopy(ctx context.Context, src s3client.Object, to target, h *s3client.Headers) (string, error) {
 	if err := acquire(ctx, u.slots); err != nil {
-		return err
+		return "", err
 	}
 	defer release(u.slots)
 	obj, err := u.o.Store.Copy(ctx, s3client.CopyRequest{SrcBucket: src.Bucket, SrcKey: src.Key, SrcETag: src.ETag,
@@ -92,7 +98,7 @@ func (u *Uploader) requestCopy(ctx context.Context, src s3client.Object, to targ
 	if err == nil && obj.ETag == "" {
 		err = noETag("PUT Object Copy", to)
 	}
-	return err
+	return obj.ETag, err
 }
 
 func (u *Uploader) copyParts(ctx context.Context, src s3client.Object, to target, h s3client.Headers, pieces []Piece) (s3client.Object, error) {
@@ -100,9 +106,9 @@ func (u *Uploader) copyParts(ctx context.Context, src s3client.Object, to target
 		Base: &Base{Bucket: src.Bucket, Key: src.Key, ETag: src.ETag, Size: src.Size}}
 	for try := 1; ; try++ {
 		up := &upload{u: u, to: to, job: j, pieces: pieces, parts: make([]s3client.Part, len(pieces))}
-		_, err := up.carryOut(ctx)
+		obj, err := up.carryOut(ctx)
 		if err == nil {
-			return u.look(ctx, "POST Complete Multipart Upload", to, src.Size)
+			return u.look(ctx, "POST Complete Multipart Upload", to, src.Size, obj.ETag)
 		}
 		if !errors.Is(err, errAgain) || try == maxTries || ctx.Err() != nil {
 			return s3client.Object{}, err
@@ -110,14 +116,17 @@ func (u *Uploader) copyParts(ctx context.Context, src s3client.Object, to target
 	}
 }
 
-// look reads what a copy has made. ETags are not compared: on some stores a copy has the source's, on others its own.
-func (u *Uploader) look(ctx context.Context, op string, to target, size int64) (s3client.Object, error) {
+// look reads what a copy has made. On some stores that has the source's ETag, on others its own; etag is the one that it was
+// answered to have, "" where that says nothing: a wrong size under another ETag is somebody else's object.
+func (u *Uploader) look(ctx context.Context, op string, to target, size int64, etag string) (s3client.Object, error) {
 	seen, err := u.o.Store.Head(s3client.Patient(ctx), to.bucket, to.key)
 	switch {
 	case err != nil:
 		return seen, fmt.Errorf("look at the copy: %w", goneAfterwards(err))
 	case seen.ETag == "":
 		return seen, noETag("HEAD Object", to)
+	case seen.Size != size && etag != "" && seen.ETag != etag:
+		return seen, overwritten(to)
 	case seen.Size != size:
 		return seen, wrongSize(op, to, seen.Size, size)
 	}

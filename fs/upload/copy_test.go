@@ -149,3 +149,23 @@ func TestCopyOfHugeObjects(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// An object that somebody else has stored between the copy and the look at it is said to be that, not a store that copies
+// less than it was told to.
+func TestCopyOverwrittenBeforeTheLook(t *testing.T) {
+	for name, size := range map[string]int{"whole": 30 * kib, "in parts": 90 * kib} {
+		t.Run(name, func(t *testing.T) {
+			e := newEnv(t)
+			e.mem.PutBytes("b", "src", random(size, 1), headers("3"))
+			src, _ := e.mem.Object("b", "src")
+			e.fault.Add(s3fault.Rule{Call: "Head", Key: "dst", Times: 1, Hook: func(context.Context, s3fault.Call) error {
+				e.mem.PutBytes("b", "dst", random(7, 2), headers("1"))
+				return nil
+			}})
+			if _, err := e.u.Copy(context.Background(), src, "b", "dst", nil); s3client.KindOf(err) != s3client.Changed {
+				t.Errorf("copied: %v", err)
+			}
+			e.holds("src", random(size, 1))
+		})
+	}
+}

@@ -1,7 +1,7 @@
 // Package upload makes an object equal a file with the cheapest sequence of requests that it finds, and copies objects of
 // any size inside the store.
 //
-// fs/content calls Store and the Streams, fs/tree gets Copy handed in, the command calls Adopt and AbortLeft at mount; the
+// fs/content calls Store and the Streams, fs/tree gets Copy handed in, fs/wired calls Adopt and AbortLeft at mount; the
 // package calls s3client.Store, and from fs/journal it takes the type Range alone. It knows no names of files, no FUSE and
 // no cache, and keeps no bytes: they are read from the caller's io.ReaderAt when a request needs them.
 //

@@ -24,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const kib = 1 << 10
 
 // tiny are a store's limits in which a large file has a hundred KiB.
-var tiny = s3client.Profile{Name: "generic", MinPart: 5 * kib, MaxPart: 100 * kib, MaxParts: 40, MaxPut: 100 * kib,
+var tiny = s3client.Profile{Name: "generic", MinPart: 5 * kib, MaxPart: 100 * kib, MaxParts: 16, MaxPut: 100 * kib,
 	MaxCopy: 40 * kib, MaxDelete: 100, MaxMetaValue: 256, MaxMeta: 2048}
 
 func tinyLimits() Limits {

@@ -56,7 +56,7 @@ func (u *Uploader) landed(ctx context.Context, to target, state, id string) erro
 	if l.until.IsZero() || id != "" && l.id == id || state != "" && l.state == state {
 		return nil
 	}
-	u.o.Log.Info("an upload that was broken off may still happen; the next one waits for it", "bucket", to.bucket, "key", to.key,
+	u.o.Log.InfoContext(ctx, "an upload that was broken off may still happen; the next one waits for it", "bucket", to.bucket, "key", to.key,
 		"until", l.until)
 	if err := sleepUntil(ctx, l.until); err != nil {
 		return fmt.Errorf("an upload to %s that was broken off may still happen: %w", to, err)

@@ -194,7 +194,7 @@ func (u *Uploader) closeLeft(ctx context.Context) {
 			switch {
 			case l.earlier || l.registered() && !l.Completing:
 			case l.Completing:
-				u.o.Log.Warn("completion of a multipart upload was never answered; its parts may be left", "bucket", l.Bucket,
+				u.o.Log.WarnContext(ctx, "completion of a multipart upload was never answered; its parts may be left", "bucket", l.Bucket,
 					"key", l.Key, "upload", l.ID, "registered", l.registered())
 			default:
 				abort = append(abort, l)

@@ -84,22 +84,26 @@ func (l Limits) copyAim(size int64) int64 {
 
 func (l Limits) maxCopyPart() int64 { return min(l.MaxPart, l.MaxCopy) }
 
-// growth is the number of parts after which their size doubles: a twentieth of all. With 1000 parts from 8 MiB to 5 GiB
-// that reaches 2.9 TiB, with 10,000 over 28 TiB, and a part is never more than about a fiftieth (a five-hundredth) of
-// what lies before it. Files beyond that get parts of MaxPart throughout (MakePlan).
-func (l Limits) growth() int64 { return max(1, int64(l.MaxParts)/20) }
+// evenParts is how many parts of FirstPart the layout begins with, an eighth of all: what is on its way of a file of common
+// size is many small parts and not a few large ones, each of which has a connection's speed. growth is the number of parts
+// after which their size doubles from there on. With 1000 parts from 8 MiB to 5 GiB that reaches 2.9 TiB, with 10,000 over
+// 28 TiB, and a part is never more than about a thirtieth (a three-hundredth) of what lies before it. Files beyond that get
+// parts of MaxPart throughout (MakePlan).
+func (l Limits) evenParts() int64 { return max(1, int64(l.MaxParts)/8) }
+func (l Limits) growth() int64    { return max(2, int64(l.MaxParts)/32) }
 
-// PartAt is the part of the layout that covers the byte at off: parts of FirstPart, doubling after every growth() parts,
-// at most MaxPart. The layout depends on nothing but the limits, so that parts can be sent before a file's size is
-// known. Numbers beyond MaxParts are given for offsets that the layout does not reach.
+// PartAt is the part of the layout that covers the byte at off: evenParts() parts of FirstPart, doubling then after every
+// growth() parts, at most MaxPart. The layout depends on nothing but the limits, so that parts can be sent before a file's
+// size is known. Numbers beyond MaxParts are given for offsets that the layout does not reach.
 func (l Limits) PartAt(off int64) (number int, start, length int64) {
-	k := l.growth()
+	k := l.evenParts()
 	size := min(max(l.FirstPart, l.MinPart), l.MaxPart)
 	first := int64(0) // parts before this run of equal ones
 	for size < l.MaxPart && off-start >= k*size {
 		start += k * size
 		first += k
 		size = min(2*size, l.MaxPart)
+		k = l.growth()
 	}
 	n := (off - start) / size
 	return int(first+n) + 1, start + n*size, size

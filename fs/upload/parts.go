@@ -148,7 +148,7 @@ func (u *Uploader) sendPart(ctx context.Context, to target, id string, p Piece, 
 		if err = b.verify(op, to, part.ETag); err == nil || try == sends {
 			return part, err
 		}
-		u.o.Log.Warn("part arrived with other bytes; it is sent again", "err", err)
+		u.o.Log.WarnContext(ctx, "part arrived with other bytes; it is sent again", "err", err)
 	}
 }
 
@@ -222,8 +222,7 @@ func (u *Uploader) check(ctx context.Context, to target, obj s3client.Object, si
 // stored as a whole, which is what the completion says.
 func (u *Uploader) replaced(to target, obj, seen s3client.Object, size int64) (s3client.Object, error) {
 	if seen.Size != size {
-		return s3client.Object{}, &s3client.Error{Op: "HEAD Object", Bucket: to.bucket, Key: to.key, Kind: s3client.Changed,
-			Message: "replaced by another writer right after it was stored"}
+		return s3client.Object{}, overwritten(to)
 	}
 	obj.Size = size
 	return obj, nil

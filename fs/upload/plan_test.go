@@ -44,9 +44,9 @@ func TestPartAt(t *testing.T) {
 		{0, 1, 0, 8 * mib},
 		{8*mib - 1, 1, 0, 8 * mib},
 		{8 * mib, 2, 8 * mib, 8 * mib},
-		{400*mib - 1, 50, 392 * mib, 8 * mib},
-		{400 * mib, 51, 400 * mib, 16 * mib},
-		{1200 * mib, 101, 1200 * mib, 32 * mib},
+		{1000*mib - 1, 125, 992 * mib, 8 * mib},
+		{1000 * mib, 126, 1000 * mib, 16 * mib},
+		{1496 * mib, 157, 1496 * mib, 32 * mib},
 	} {
 		number, start, length := l.PartAt(c.off)
 		if int64(number) != c.number || start != c.start || length != c.length {
@@ -75,7 +75,7 @@ func TestPartAtIsALayout(t *testing.T) {
 }
 
 // small are limits of bytes, so that tests can write plans down.
-var small = Limits{MinPart: 5, MaxPart: 40, MaxPut: 60, MaxCopy: 30, MaxParts: 20, FirstPart: 8, SinglePut: 16}
+var small = Limits{MinPart: 5, MaxPart: 40, MaxPut: 60, MaxCopy: 30, MaxParts: 15, FirstPart: 8, SinglePut: 16}
 
 // show writes pieces as s8 (sent) and c8 (copied).
 func show(p Plan) string {

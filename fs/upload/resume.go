@@ -41,7 +41,7 @@ func (up *upload) takeUp(ctx context.Context) (found *s3client.Object, err error
 			}
 			continue
 		case err != nil:
-			u.o.Log.Info("cannot look what an upload has; it begins anew", "bucket", up.to.bucket, "key", up.to.key,
+			u.o.Log.InfoContext(ctx, "cannot look what an upload has; it begins anew", "bucket", up.to.bucket, "key", up.to.key,
 				"upload", l.ID, "err", err)
 		default:
 			if have := fitting(up.pieces, parts); have != nil && up.have == nil && found == nil {
@@ -143,7 +143,7 @@ func (up *upload) landed(ctx context.Context) (s3client.Object, bool) {
 	}
 	seen, err := up.u.o.Store.Head(s3client.Patient(ctx), up.to.bucket, up.to.key)
 	if err != nil {
-		up.u.o.Log.Debug("cannot look what became of an upload", "bucket", up.to.bucket, "key", up.to.key, "err", err)
+		up.u.o.Log.DebugContext(ctx, "cannot look what became of an upload", "bucket", up.to.bucket, "key", up.to.key, "err", err)
 		return s3client.Object{}, false
 	}
 	if seen.ETag != want || seen.Size != up.job.Need.Size {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"pailfs/s3client"
@@ -35,6 +36,7 @@ type Uploader struct {
 	streams chan struct{}
 	// learning is held by the one that finds out what a bucket's ETags are.
 	learning chan struct{}
+	begun    atomic.Uint64 // streams, for their names in the log
 
 	wg sync.WaitGroup // background goroutines; Add under mu while not closed
 	mu struct {
@@ -90,7 +92,7 @@ func (u *Uploader) Store(ctx context.Context, j Job) (s3client.Object, error) {
 	j.resume = &resume
 	obj, err := u.store(ctx, to, j)
 	if err != nil {
-		return s3client.Object{}, fmt.Errorf("store %s: %w", to, err)
+		return s3client.Object{}, err // the store's name the key, and the caller knows which file it is
 	}
 	if j.Stream != nil {
 		j.Stream.over(ctx)
@@ -115,7 +117,7 @@ func (u *Uploader) store(ctx context.Context, to target, j Job) (s3client.Object
 		if err == nil || !again || try == maxTries || ctx.Err() != nil {
 			return obj, err
 		}
-		u.o.Log.Info("upload begins again", "bucket", to.bucket, "key", to.key, "err", err)
+		u.o.Log.InfoContext(ctx, "upload begins again", "bucket", to.bucket, "key", to.key, "err", err)
 	}
 }
 
@@ -261,7 +263,7 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 		if err = u.verifyPut(ctx, to, obj.ETag, b); err == nil || try == sends {
 			return obj, err
 		}
-		u.o.Log.Warn("object arrived with other bytes; it is sent again", "err", err)
+		u.o.Log.WarnContext(ctx, "object arrived with other bytes; it is sent again", "err", err)
 	}
 }
 

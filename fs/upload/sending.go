@@ -294,7 +294,7 @@ func (s *Stream) over(ctx context.Context) {
 	own, cancel := context.WithTimeout(context.WithoutCancel(ctx), abortTimeout)
 	defer cancel()
 	if err := s.Abort(own); err != nil {
-		s.u.o.Log.Warn("cannot abort a multipart upload; its parts stay for now", "bucket", s.to.bucket, "key", s.to.key,
+		s.u.o.Log.WarnContext(ctx, "cannot abort a multipart upload; its parts stay for now", "bucket", s.to.bucket, "key", s.to.key,
 			"err", err)
 	}
 }

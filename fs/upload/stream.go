@@ -7,6 +7,7 @@ import (
 	"math"
 	"sync"
 
+	"pailfs/fs/opid"
 	"pailfs/s3client"
 )
 
@@ -78,7 +79,7 @@ const (
 func (u *Uploader) NewStream(bucket, key string, headers s3client.Headers, src io.ReaderAt) *Stream {
 	s := &Stream{u: u, to: target{bucket, key}, headers: headers, src: src,
 		turn: make(chan struct{}, 1), birth: make(chan struct{}, 1)}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.ctx, s.cancel = context.WithCancel(opid.With(context.Background(), opid.ID{Kind: 's', N: u.begun.Add(1)}))
 	s.mu.parts = make(map[int]*part)
 	s.mu.changed = make(chan struct{})
 	u.mu.Lock()

@@ -30,6 +30,13 @@ type Ahead interface {
 	Ahead(off, n int64)
 }
 
+// Grained is a Source that reads some of its bytes in whole units, whatever is asked for: Grain is how long the unit is that
+// the byte at off lies in, at a multiple of that; 0 where there is none. A request, which takes its body in small pieces,
+// is given a unit at once then, so that none is read twice.
+type Grained interface {
+	Grain(off int64) int64
+}
+
 func ahead(src io.ReaderAt, off, n int64) {
 	if a, ok := src.(Ahead); ok {
 		a.Ahead(off, n)
@@ -43,7 +50,7 @@ type Job struct {
 	Headers s3client.Headers
 	// Source is the file's whole final content, [0, Need.Size). It is read from several goroutines, more than once where
 	// a request is repeated. Bytes that change while Store runs may be stored in either state: the caller keeps the file
-	// dirty and stores again. It may be an Ahead.
+	// dirty and stores again. It may be an Ahead, or Grained.
 	Source io.ReaderAt
 	Need   Need
 	// Base, when not nil, is where Need.Base's bytes can be copied from.

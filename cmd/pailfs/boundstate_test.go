@@ -59,3 +59,44 @@ func TestStateBelongsToOneStore(t *testing.T) {
 		t.Errorf("after what the hint says: %v", err)
 	}
 }
+
+// Changes that wait go on with a renewed key, and the log says so.
+func TestChangesOfAnotherKey(t *testing.T) {
+	p := &mountPlan{settings: &settings{}, mountpoint: "/mnt/data"}
+	p.StateDir = t.TempDir()
+	j, err := journal.OpenWith(journal.Options{Dir: journalDir(p.StateDir, p.mountpoint), Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bind := func(k s3client.Keys) string {
+		var b strings.Builder
+		if err := p.bindKeys(j, func() (s3client.Keys, error) { return k, nil }, slog.New(slog.NewTextHandler(&b, nil))); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	for _, access := range []string{"one...", "two..."} {
+		if said := bind(s3client.Keys{Access: access}); said != "" {
+			t.Errorf("nothing waits, and %q", said)
+		}
+	}
+	if _, err := j.AddNote(outbox.NoteKind, []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if j, err = journal.OpenWith(journal.Options{Dir: journalDir(p.StateDir, p.mountpoint), Log: slog.New(slog.DiscardHandler)}); err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	for _, c := range []struct {
+		keys s3client.Keys
+		said bool
+	}{{s3client.Keys{Access: "two..."}, false}, {s3client.Keys{}, false}, {s3client.Keys{Access: "hour...", Session: true}, false},
+		{s3client.Keys{Access: "new..."}, true}, {s3client.Keys{Access: "new..."}, false}} {
+		if said := bind(c.keys); (said != "") != c.said || c.said && (!strings.Contains(said, "before=two...") || !strings.Contains(said, "now=new...")) {
+			t.Errorf("%+v: %q", c.keys, said)
+		}
+	}
+}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
@@ -96,7 +98,7 @@ func listBuckets(out io.Writer) storeAction {
 			return printJSON(out, list)
 		}
 		for _, b := range buckets {
-			if _, err := fmt.Fprintln(out, b.Name); err != nil {
+			if _, err := fmt.Fprintln(out, shown(b.Name)); err != nil {
 				return err
 			}
 		}
@@ -128,11 +130,11 @@ func getACL(out io.Writer) storeAction {
 		if c.Bool("json") {
 			return printJSON(out, list)
 		}
-		if _, err := fmt.Fprintf(out, "owner %s\n", list.Owner); err != nil {
+		if _, err := fmt.Fprintf(out, "owner %s\n", oneLine(list.Owner)); err != nil {
 			return err
 		}
 		for _, g := range list.Grants {
-			if _, err := fmt.Fprintf(out, "%-12s %s\n", g.Permission, g.Grantee); err != nil {
+			if _, err := fmt.Fprintf(out, "%-12s %s\n", oneLine(g.Permission), oneLine(g.Grantee)); err != nil {
 				return err
 			}
 		}
@@ -149,13 +151,36 @@ func bucketLocation(out io.Writer) storeAction {
 		if where == "" { // the store's default region has no name there
 			where = store.Profile().Region
 		}
-		_, err = fmt.Fprintln(out, where)
+		_, err = fmt.Fprintln(out, oneLine(where))
 		return err
 	}
 }
 
+// printJSON writes JSON that may as well stand on a terminal.
 func printJSON(out io.Writer, v any) error {
-	e := json.NewEncoder(out)
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
 	e.SetIndent("", "  ")
-	return e.Encode(v)
+	if err := e.Encode(v); err != nil {
+		return err
+	}
+	_, err := out.Write(quietJSON(b.Bytes()))
+	return err
+}
+
+// quietJSON escapes what encoding/json leaves as it is and a terminal does not: all that disturbs it has no more than 16 bits.
+func quietJSON(text []byte) []byte {
+	loud := func(r rune) bool { return r != '\n' && disturbs(r) }
+	if !bytes.ContainsFunc(text, loud) {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for _, r := range string(text) {
+		if loud(r) {
+			out = fmt.Appendf(out, `\u%04x`, r)
+		} else {
+			out = utf8.AppendRune(out, r)
+		}
+	}
+	return out
 }

@@ -162,7 +162,7 @@ func (c *configFile) checkMode(f *os.File) {
 		c.problem(0, "", "", "%v", err)
 		return
 	}
-	if info.Mode().IsRegular() && info.Mode().Perm()&0o077 != 0 {
+	if s3client.OthersRead(c.path, info) {
 		c.problem(0, "", "chmod 600 "+c.path, "it holds access keys and others can read it (mode %04o)", info.Mode().Perm())
 	}
 }

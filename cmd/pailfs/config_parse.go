@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -223,9 +224,12 @@ func sectionNames(mount string) []string {
 	return names
 }
 
+// yamlValues is where the library repeats a value, which may be a key.
+var yamlValues = regexp.MustCompile("unknown anchor '.*'")
+
 // yamlError takes the line out of the library's words "yaml: line 3: ...".
 func yamlError(err error) (line int, why string) {
-	why = strings.TrimPrefix(err.Error(), "yaml: ")
+	why = strings.TrimPrefix(yamlValues.ReplaceAllString(err.Error(), "a value that begins with * has to stand between quotes"), "yaml: ")
 	rest, ok := strings.CutPrefix(why, "line ")
 	if !ok {
 		return 0, why

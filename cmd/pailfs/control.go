@@ -15,7 +15,9 @@ import (
 // the runtime file, which names it. It is there from the mount to the end of the drain.
 //
 //	GET  /status   a statusReport
+//	GET  /ready    a readyAnswer; it may take some seconds
 //	GET  /uploads  the runningUploads
+//	POST /options  {"options": {NAME: VALUE}}, those that can be changed while it is mounted; answered by what all of them are then
 //	POST /refresh  {"path"}, relative to the mount point, "" for all of it
 //	POST /flush    {"path", "timeout"} in seconds, 0 for none; answers lines of JSON (flushLine), the last one with the
 //	               result; a client that closes the connection no longer waits, what is pending is stored all the same
@@ -37,6 +39,11 @@ const (
 // controlled is a mount as the control socket needs it. Paths are relative to the mount point, "" is all of it.
 type controlled interface {
 	Status() statusReport
+	// Ready says why the mount should not be used, "" when it should. It may ask the store, for probePatience at most.
+	Ready(ctx context.Context) string
+	// Tune changes options of the mount, by their names and as they are written; none only tells. It returns all that can be
+	// changed, as they are then.
+	Tune(change map[string]string) (map[string]string, error)
 	Uploads() []runningUpload
 	Refresh(ctx context.Context, path string) error
 	// Flush stores what is pending at a path and below it. It calls report from one goroutine at a time. When something is

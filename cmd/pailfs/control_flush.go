@@ -155,18 +155,18 @@ func atOrBelow(name, path string) bool {
 
 // Flush stores what is pending at a path and below it, and says what could not be stored.
 func (r rooms) Flush(ctx context.Context, path string, report func(flushProgress)) (flushProgress, error) {
-	bucket, key, err := r.names.Locate(path)
+	bucket, key, err := r.Tree.Locate(path)
 	if err != nil {
 		return flushProgress{}, r.failure("flush", path, fmt.Errorf("%w: %w", tree.ErrNotFound, err))
 	}
 	where := strings.TrimSuffix(bucket+"/"+key, "/")
 	f := flushing{tick: flushTick, pending: func() []unsavedFile { return r.pendingBelow(where) },
 		store: func(ctx context.Context, report func(done, total int64)) error {
-			return r.server.Flush(ctx, path, report)
+			return r.Server.Flush(ctx, path, report)
 		}}
 	if len(f.pending()) == 0 { // nothing to do; but a name that is nowhere is a mistake
-		_, err := r.names.Lookup(ctx, path)
-		if errors.Is(err, tree.ErrNotFound) && !errors.Is(err, tree.ErrStale) {
+		_, err := r.Tree.Lookup(ctx, path)
+		if errors.Is(err, tree.ErrNotFound) {
 			return flushProgress{}, r.failure("flush", path, err)
 		}
 		return flushProgress{}, nil

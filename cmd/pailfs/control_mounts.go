@@ -122,6 +122,9 @@ func (t mountTable) locate(dirs []string, command, wd, given string) (*place, er
 		return nil, fail(exitMountPoint, "", "%v", err)
 	}
 	if info == nil {
+		if p := lentPlace(dirs, path); p != nil {
+			return p, nil
+		}
 		return nil, fail(exitMountPoint, "`pailfs status` lists the mounts", "it is not on a mount of pailfs")
 	}
 	p := &place{mountpoint: info.Mountpoint}

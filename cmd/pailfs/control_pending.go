@@ -5,16 +5,17 @@ import (
 	"time"
 
 	"pailfs/fs/outbox"
+	"pailfs/fs/wired"
 )
 
 // pendingFiles are the files that the store does not have as they are here, those of earlier runs among them.
-func (r rooms) pendingFiles() []unsavedFile { return unsavedFiles(r.files.Unsaved(), r.kept()) }
+func (r rooms) pendingFiles() []unsavedFile { return unsavedFiles(r.Files.Unsaved(), r.kept()) }
 
 // pendingNames are the changes of names that the store does not have yet.
 func (r rooms) pendingNames() []unsavedFile {
-	list := r.renames.pending()
-	if r.outbox != nil {
-		list = append(list, namesOf(r.outbox.Pending(), r.earlier)...)
+	list := renamesOf(r.Renames.Pending())
+	if r.Outbox != nil {
+		list = append(list, namesOf(r.Outbox.Pending(), r.Earlier)...)
 	}
 	return list
 }
@@ -25,14 +26,26 @@ func (r rooms) pendingBelow(path string) []unsavedFile {
 }
 
 // namesOf are changes of names as status, flush and umount show them.
-func namesOf(pending []outbox.Pending, earlier earlierRun) []unsavedFile {
+func namesOf(pending []outbox.Pending, earlier wired.Earlier) []unsavedFile {
 	list := make([]unsavedFile, 0, len(pending))
 	for _, p := range pending {
 		f := unsavedFile{Path: p.Op.Bucket + "/" + p.Op.Key, Change: string(p.Op.Kind), Since: p.Op.Time, Tries: p.Tries, Next: nextTry(p.Next)}
 		if p.Err != nil {
 			f.Error = p.Err.Error()
 		}
-		_, f.Earlier = earlier.names[p.Op.Seq]
+		_, f.Earlier = earlier.Names[p.Op.Seq]
+		list = append(list, f)
+	}
+	return list
+}
+
+// renamesOf are directories whose renames earlier runs had begun, likewise.
+func renamesOf(pending []wired.Unfinished) (list []unsavedFile) {
+	for _, p := range pending {
+		f := unsavedFile{Path: p.FromBucket + "/" + p.From, Change: changeRename, Since: p.Begun, Tries: p.Tries, Earlier: true, Next: nextTry(p.Next)}
+		if p.Err != nil {
+			f.Error = p.Err.Error()
+		}
 		list = append(list, f)
 	}
 	return list
@@ -48,7 +61,11 @@ func nextTry(t time.Time) *time.Time {
 
 // journalReport also says what durability the mount has.
 func (r rooms) journalReport() *journalReport {
-	j := r.journal.Stats()
-	return &journalReport{Durability: r.plan.Durability, MaxLag: r.plan.MaxLag.Seconds(), Records: j.Records, Notes: j.Notes,
+	j := r.Journal.Stats()
+	var unreadable []string
+	for _, err := range r.Journal.Unreadable() {
+		unreadable = append(unreadable, err.Error())
+	}
+	return &journalReport{Unreadable: unreadable, Durability: r.plan.Durability, MaxLag: r.plan.MaxLag.Seconds(), Records: j.Records, Notes: j.Notes,
 		Log: j.LogBytes, Spool: j.SpoolBytes, Memory: j.MemoryBytes, Syncs: j.Syncs, Entries: j.Entries}
 }

@@ -10,7 +10,7 @@ import (
 // line's contract; the README's table is made of the doc tags. Nothing in it is a secret.
 type statusReport struct {
 	Mountpoint string    `json:"mountpoint" doc:"the directory"`
-	State      string    `json:"state" doc:"starting, serving, draining, ended, killed or unanswered"`
+	State      string    `json:"state" doc:"starting, serving, detached, draining, ended, killed or unanswered"`
 	Why        string    `json:"why,omitempty" doc:"what happened, where the state is ended, killed or unanswered"`
 	Source     string    `json:"source" doc:"what is mounted, as in df"`
 	PID        int       `json:"pid" doc:"the process that serves it"`
@@ -21,7 +21,11 @@ type statusReport struct {
 	// What follows comes from the process itself.
 	Version     string             `json:"version,omitempty" doc:"the version of the process"`
 	ReadOnly    bool               `json:"read_only,omitempty" doc:"true for a mount that changes nothing"`
+	LogLevel    string             `json:"log_level,omitempty" doc:"how much it logs now: debug, info, warn or error"`
+	MetricsAddr string             `json:"metrics_addr,omitempty" doc:"where it answers /metrics, /livez and /readyz; not there when nowhere"`
 	Store       *storeReport       `json:"store,omitempty"`
+	Limits      *limitsReport      `json:"limits,omitempty"`
+	Operations  *operationsReport  `json:"operations,omitempty"`
 	Unsaved     *unsavedReport     `json:"unsaved,omitempty"`
 	Pending     *pendingReport     `json:"pending,omitempty"`
 	Recovered   *recoveredReport   `json:"recovered,omitempty"`
@@ -41,6 +45,7 @@ type statusReport struct {
 const (
 	stateStarting   = "starting"
 	stateServing    = "serving"
+	stateDetached   = "detached"   // its mount point is gone, something still holds it
 	stateDraining   = "draining"   // unmounted, storing what is left
 	stateEnded      = "ended"      // with a result that is not good
 	stateKilled     = "killed"     // its process is gone without a result
@@ -54,6 +59,26 @@ type storeReport struct {
 	Away     bool       `json:"away" doc:"true while the store does not answer"`
 	Since    *time.Time `json:"away_since,omitempty" doc:"since when it is away"`
 	Error    string     `json:"error,omitempty" doc:"why it is away"`
+	Keys     string     `json:"access_keys,omitempty" doc:"where the access keys are from, and the beginning of the one in use"`
+	KeysRead *time.Time `json:"access_keys_read,omitempty" doc:"when they were read or given last"`
+	Trouble  string     `json:"access_keys_trouble,omitempty" doc:"why they cannot be read again: those read before are in use"`
+	// Of the last minute:
+	Requests int64   `json:"requests_last_minute" doc:"requests of the last minute that ended"`
+	P50      float64 `json:"p50_seconds" doc:"half of these had their answer within so long"`
+	P99      float64 `json:"p99_seconds" doc:"99 of a hundred had"`
+}
+
+type limitsReport struct {
+	Up        int64   `json:"bandwidth_up" doc:"bytes a second to the store at most; 0: no limit"`
+	Down      int64   `json:"bandwidth_down" doc:"bytes a second from the store at most; 0: no limit"`
+	WriteRate float64 `json:"write_rate" doc:"writes a second at most; 0: no limit"`
+	Requests  int     `json:"max_requests" doc:"requests in flight at most"`
+}
+
+type operationsReport struct {
+	Count    int64 `json:"count" doc:"requests of the kernel"`
+	Failed   int64 `json:"failed" doc:"those that failed, with whatever errno: looking for a name that is not there is one"`
+	InFlight int64 `json:"in_flight" doc:"those that are being answered now"`
 }
 
 type unsavedReport struct {
@@ -102,6 +127,8 @@ type journalReport struct {
 	Memory     int64   `json:"memory_bytes" doc:"content of small files, in memory"`
 	Syncs      uint64  `json:"syncs" doc:"times that the disk was waited for"`
 	Entries    uint64  `json:"entries" doc:"entries written; many share a sync"`
+	// Unreadable are parts that an earlier run wrote.
+	Unreadable []string `json:"unreadable,omitempty" doc:"parts that could not be read when it was mounted: what they kept is not stored"`
 }
 
 type conflictsReport struct {

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	pfs "pailfs/fs"
 	"pailfs/fs/tree"
@@ -42,29 +43,35 @@ func (s *service) stopControl(m *mounted, c *control) {
 }
 
 func (r rooms) Status() statusReport {
+	left := r.leftBehind()
 	s := reportOf(r.runtime.State())
+	if left {
+		s.State = stateDetached
+	}
 	s.ReadOnly = r.plan.ReadOnly
 	s.Store = r.store()
+	s.LogLevel, s.MetricsAddr = levelName(r.plan.level.Level()), r.metricsAddr()
+	s.Limits, s.Operations = limitsReportOf(r.client.Limits()), r.operations()
 	files, names := r.pendingFiles(), r.pendingNames()
 	s.Unsaved, s.Pending = unsavedOf(files), pendingOf(slices.Concat(files, names))
-	s.Recovered = r.earlier.report(slices.Concat(files, names))
-	for _, n := range r.mounted.names.Renamings() {
+	s.Recovered = recoveredOf(r.Earlier, slices.Concat(files, names))
+	for _, n := range r.Tree.Renamings() {
 		s.Renames = append(s.Renames, renameReport{From: n.From, To: n.To, Stage: n.Stage, Since: n.Since, Found: n.Found, Copied: n.Copied,
 			Deleted: n.Deleted, Earlier: n.Earlier})
 	}
 	s.Journal = r.journalReport()
 	s.Conflicts = r.conflicts()
-	b := r.blocks.Stats()
+	b := r.Blocks.Stats()
 	s.Memory = &memoryReport{Budget: r.plan.Memory, Cached: b.Bytes, InFlight: b.InFlightBytes, Held: b.HeldBytes, RSS: residentBytes("/proc")}
 	s.Blocks = &blocksReport{Hits: b.Hits, Misses: b.Misses, Fetches: b.Fetches, Fetched: b.FetchedBytes}
 	s.Disk = r.diskCache()
-	face := r.server.Status()
+	face := r.Server.Status()
 	s.Ahead = &aheadReport{Fetched: face.SmallFetched, Used: face.SmallUsed}
 	s.Passthrough = &passthroughReport{On: face.Passthrough == "on", Opens: face.PassthroughOpens}
 	if !s.Passthrough.On {
 		s.Passthrough.Why = strings.TrimPrefix(face.Passthrough, "off: ")
 	}
-	n := r.names.Stats()
+	n := r.Tree.Stats()
 	s.Names = &namesReport{Known: n.Entries, Attributes: n.Attributes, Changes: n.Changes, Pending: n.Pending, Hidden: n.HiddenNames + n.Shadowed}
 	counts := r.client.Counters().Snapshot()
 	s.Requests = &counts
@@ -74,13 +81,49 @@ func (r rooms) Status() statusReport {
 func (r rooms) store() *storeReport {
 	p := r.client.Profile()
 	s := &storeReport{Endpoint: p.Endpoint, Region: p.Region, Provider: p.Name}
+	r.keys(s)
 	if h := r.client.Health(); h.Away {
 		s.Away, s.Since = true, &h.Since
 		if h.Err != nil {
 			s.Error = h.Err.Error()
 		}
 	}
+	minute := r.client.Counters().LastMinute(time.Now())
+	s.Requests, s.P50, s.P99 = int64(minute.Count()), minute.Quantile(0.5).Seconds(), minute.Quantile(0.99).Seconds()
 	return s
+}
+
+// keys says where the access keys are from; nobody is asked.
+func (r rooms) keys(s *storeReport) {
+	k := r.client.KeysKnown()
+	s.Keys, s.Trouble = k.Where, k.Trouble
+	if r.plan.Keys.access != "" {
+		s.Keys = r.plan.Keys.where
+	}
+	if k.Access != "" && k.Access != "..." { // of a short one nothing is shown
+		s.Keys = k.Access + " from " + s.Keys
+	}
+	if !k.Read.IsZero() {
+		s.KeysRead = &k.Read
+	}
+}
+
+func (r rooms) operations() *operationsReport {
+	o := &operationsReport{InFlight: r.Server.InFlight()}
+	for _, kind := range r.Server.Operations() {
+		o.Count += int64(kind.Took.Count())
+		for _, n := range kind.Errors {
+			o.Failed += n
+		}
+	}
+	return o
+}
+
+func (r rooms) metricsAddr() string {
+	if r.watched == nil {
+		return ""
+	}
+	return r.watched.MetricsAddr
 }
 
 // diskCache is nil for a mount without one.
@@ -95,7 +138,7 @@ func (r rooms) diskCache() *diskReport {
 }
 
 func (r rooms) conflicts() *conflictsReport {
-	list := r.files.Conflicts()
+	list := r.Files.Conflicts()
 	c := &conflictsReport{Count: len(list)}
 	for _, one := range slices.Backward(list) {
 		if len(c.Files) == mostListed {
@@ -108,11 +151,11 @@ func (r rooms) conflicts() *conflictsReport {
 }
 
 func (r rooms) Refresh(ctx context.Context, path string) error {
-	return r.failure("refresh", path, r.server.Refresh(ctx, path))
+	return r.failure("refresh", path, r.Server.Refresh(ctx, path))
 }
 
 func (r rooms) Warm(ctx context.Context, path string, jobs int, report func(warmProgress)) (warmProgress, error) {
-	done, err := r.server.Warm(ctx, path, pfs.WarmOptions{Jobs: jobs}, func(p pfs.WarmProgress) { report(warmProgressOf(p)) })
+	done, err := r.Server.Warm(ctx, path, pfs.WarmOptions{Jobs: jobs}, func(p pfs.WarmProgress) { report(warmProgressOf(p)) })
 	return warmProgressOf(done), r.failure("warm", path, err)
 }
 
@@ -134,7 +177,7 @@ func (r rooms) failure(command, path string, err error) error {
 	if path == "" {
 		about.cannot = command + " it"
 	}
-	if errors.Is(err, tree.ErrNotFound) && !errors.Is(err, tree.ErrStale) {
+	if errors.Is(err, tree.ErrNotFound) {
 		return about.fail(exitNotFound, "there is no such file or directory", "")
 	}
 	return about.storeFailure(err)

@@ -70,7 +70,9 @@ type flushLine struct {
 func (c *control) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", c.status)
+	mux.HandleFunc("GET /ready", c.ready)
 	mux.HandleFunc("GET /uploads", c.uploads)
+	mux.HandleFunc("POST /options", c.tune)
 	mux.HandleFunc("POST /refresh", c.refresh)
 	mux.HandleFunc("POST /flush", c.flush)
 	mux.HandleFunc("POST /warm", c.warm)
@@ -88,9 +90,12 @@ func (c *control) routes() http.Handler {
 
 func (c *control) status(w http.ResponseWriter, _ *http.Request) {
 	s := c.mount.Status()
-	s.State, s.PID, s.Version = stateServing, os.Getpid(), buildInfo().Version
-	if c.serving.Err() != nil {
+	s.PID, s.Version = os.Getpid(), buildInfo().Version
+	switch {
+	case c.serving.Err() != nil:
 		s.State = stateDraining
+	case s.State == "":
+		s.State = stateServing
 	}
 	answer(w, http.StatusOK, s)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -19,6 +20,8 @@ import (
 type fakeMount struct {
 	status  *statusReport // nil: a plain one
 	uploads []runningUpload
+	unready string // why it is not ready
+	options map[string]string
 	refresh func(ctx context.Context, path string) error
 	flush   func(ctx context.Context, path string, report func(flushProgress)) (flushProgress, error)
 	warm    func(ctx context.Context, path string, jobs int, report func(warmProgress)) (warmProgress, error)
@@ -29,6 +32,16 @@ func (f *fakeMount) Status() statusReport {
 		return *f.status
 	}
 	return statusReport{Mountpoint: "/mnt/x", Source: "b", Requests: &s3client.Counts{Get: 7}}
+}
+
+func (f *fakeMount) Ready(context.Context) string { return f.unready }
+
+func (f *fakeMount) Tune(change map[string]string) (map[string]string, error) {
+	if v, ok := change["log-level"]; ok && v == "loud" {
+		return nil, usagef("", "--log-level: %q is none of debug, info, warn, error", v)
+	}
+	maps.Copy(f.options, change)
+	return f.options, nil
 }
 
 func (f *fakeMount) Uploads() []runningUpload { return f.uploads }

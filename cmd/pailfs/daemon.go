@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -29,6 +30,8 @@ type readiness struct {
 	Command string `json:"command,omitempty"`
 	Message string `json:"message,omitempty"`
 	Hint    string `json:"hint,omitempty"`
+
+	Notes []string `json:"notes,omitempty"`
 }
 
 func readinessOf(f *failure) readiness {
@@ -36,6 +39,13 @@ func readinessOf(f *failure) readiness {
 		return readiness{Ready: true}
 	}
 	return readiness{Code: f.code, Command: f.command, Message: f.message, Hint: f.hint}
+}
+
+// printNotes tells what is worth knowing of a mount that works.
+func (r readiness) printNotes(w io.Writer) {
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "pailfs: note: %s\n", oneLine(n))
+	}
 }
 
 // startDaemon starts this program again in a session of its own and returns when the mount answers or has failed.
@@ -49,7 +59,7 @@ func startDaemon(ctx context.Context, plan *mountPlan, std stdio) error {
 	defer log.Close()
 	ctx, stop := signal.NotifyContext(ctx, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer stop()
-	child, answers, err := spawn(std.args, log.File())
+	child, answers, err := spawn(std.args, log.File(), plan.FD)
 	if err != nil {
 		return plan.failure(err, "start a process in the background")
 	}
@@ -57,6 +67,7 @@ func startDaemon(ctx context.Context, plan *mountPlan, std stdio) error {
 	got, err := awaitReady(ctx, child, answers)
 	if err == nil && got.Ready {
 		if ctx.Err() == nil {
+			got.printNotes(std.err)
 			return child.Release()
 		}
 		err = child.Signal(unix.SIGTERM) // ready too late: it unmounts again
@@ -88,8 +99,9 @@ func (p *mountPlan) daemonLog() string {
 	return filepath.Join(p.StateDir, "log", escapeName(p.mountpoint)+".log")
 }
 
-// spawn starts the child. Its standard output and error are the log: what the runtime writes at a crash goes there.
-func spawn(args []string, log *os.File) (child *os.Process, answers *os.File, err error) {
+// spawn starts the child. Its standard output and error are the log: what the runtime writes at a crash goes there. The
+// descriptor of a lent mount, 0 for none, has the same number in it.
+func spawn(args []string, log *os.File, fd int) (child *os.Process, answers *os.File, err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, nil, err
@@ -98,13 +110,20 @@ func spawn(args []string, log *os.File) (child *os.Process, answers *os.File, er
 	if err != nil {
 		return nil, nil, err
 	}
+	files, ready, err := filesOfChild(end, fd)
+	if err != nil {
+		return nil, nil, errors.Join(err, answers.Close(), end.Close())
+	}
 	cmd := &exec.Cmd{
-		Path: exe, Args: args, Stdout: log, Stderr: log, ExtraFiles: []*os.File{end},
-		Env:         append(os.Environ(), readyFD+"=3"),
-		SysProcAttr: &unix.SysProcAttr{Setsid: true},
+		Path: exe, Args: args, Stdout: log, Stderr: log, ExtraFiles: files,
+		Env: append(withoutUnit(os.Environ()), fmt.Sprintf("%s=%d", readyFD, ready)),
 	}
 	err = cmd.Start()
-	end.Close()
+	for _, f := range files {
+		if f != nil {
+			f.Close()
+		}
+	}
 	if err != nil {
 		answers.Close()
 		return nil, nil, err
@@ -157,7 +176,11 @@ func readyPipe() (*os.File, bool) {
 func serveInBackground(ctx context.Context, plan *mountPlan, planErr error, pipe *os.File) error {
 	tell := func(f *failure) {
 		// A parent that is gone reads nothing: the mount stands all the same.
-		_ = json.NewEncoder(pipe).Encode(readinessOf(f))
+		r := readinessOf(f)
+		if plan != nil {
+			r.Notes = plan.notes
+		}
+		_ = json.NewEncoder(pipe).Encode(r)
 		pipe.Close()
 	}
 	if planErr != nil {
@@ -174,7 +197,13 @@ func serveInBackground(ctx context.Context, plan *mountPlan, planErr error, pipe
 	defer l.Close()
 	plan.LogFile = name
 	log := newLog(l, plan.settings)
-	s := &service{plan: plan, log: log, ready: tell, reopenLog: func() error { return followLog(l) }}
+	ready := func(f *failure) {
+		if f == nil {
+			leaveSession(log)
+		}
+		tell(f)
+	}
+	s := &service{plan: plan, log: log, ready: ready, reopenLog: func() error { return followLog(l) }, show: newStoringShow(nil, log)}
 	crashesTo(l.File(), log)
 	if err := os.Chdir("/"); err != nil { // hold no directory busy
 		log.Warn("the working directory stays", "err", err)
@@ -186,6 +215,14 @@ func serveInBackground(ctx context.Context, plan *mountPlan, planErr error, pipe
 		return &f
 	}
 	return nil
+}
+
+// leaveSession gives the process a session of its own, once it has mounted and not before: an automount point (autofs) lets the
+// process group of systemd's mount command pass, and holds everybody else until the mount is there.
+func leaveSession(log *slog.Logger) {
+	if _, err := unix.Setsid(); err != nil {
+		log.Warn("the process stays in the session of the command that began it", "err", err)
+	}
 }
 
 // followLog opens the log again and sends standard output and error after it.

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
@@ -21,15 +22,28 @@ func (u *umount) detach(info *mountinfo.Info) error {
 		return u.detachAsUser()
 	}
 	flags := unix.UMOUNT_NOFOLLOW
-	if u.force {
+	if u.force || u.lazy {
 		flags |= unix.MNT_DETACH
 	}
-	err := unix.Unmount(u.mountpoint, flags)
+	err := u.insist(func() error { return unix.Unmount(u.mountpoint, flags) })
 	if errors.Is(err, unix.EBUSY) && dead(u.mountpoint) {
 		// Its process is gone: nobody who holds it can do anything with it.
 		err = unix.Unmount(u.mountpoint, unix.UMOUNT_NOFOLLOW|unix.MNT_DETACH)
 	}
 	return u.detached(err, "")
+}
+
+// glance is how long a program may look at a mount point (stat, df) while it is unmounted.
+const glance = time.Second
+
+// insist unmounts again while the mount is in use by nobody who can be named.
+func (u *umount) insist(unmount func() error) error {
+	for end := time.Now().Add(glance); ; time.Sleep(glance / 20) {
+		err := unmount()
+		if !errors.Is(err, unix.EBUSY) || time.Now().After(end) || dead(u.mountpoint) || len(holders("/proc", u.mountpoint)) > 0 {
+			return err
+		}
+	}
 }
 
 // dead says whether the process that served a mount is gone. Attributes may be answered by the kernel's cache for a while;
@@ -48,15 +62,18 @@ func (u *umount) detachAsUser() error {
 		}
 	}
 	args := []string{"-u"}
-	if u.force || dead(u.mountpoint) {
+	if u.force || u.lazy || dead(u.mountpoint) {
 		args = append(args, "-z")
 	}
-	cmd := exec.Command(bin, append(args, "--", u.mountpoint)...)
-	cmd.Env = append(os.Environ(), "LC_ALL=C") // its words are read below
-	out, err := cmd.CombinedOutput()
-	if err != nil && strings.Contains(string(out), "busy") {
-		err = unix.EBUSY
-	}
+	var out []byte
+	err = u.insist(func() (err error) {
+		cmd := exec.Command(bin, append(args, "--", u.mountpoint)...)
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C"} // its words are read below; keys are none of its business
+		if out, err = cmd.CombinedOutput(); err != nil && strings.Contains(string(out), "busy") {
+			err = unix.EBUSY
+		}
+		return err
+	})
 	return u.detached(err, strings.TrimSpace(string(out)))
 }
 

@@ -6,6 +6,8 @@
 // background is this same program started again in a session of its own (daemon.go); it tells its parent through a pipe
 // whether the mount answers, answers `pailfs status`, flush, refresh and warm on a socket (control.go), and tells `pailfs umount`
 // through its runtime file (runtime.go) how it ended.
+// Scrapes, probes and profiles are answered by HTTP where that is asked for (observe.go; the numbers in Prometheus's form are
+// package metrics), and limits and the log's level are changed over the socket (control_tune.go).
 //
 // Secrets are never arguments and never logged: they come from the environment, files and roles that s3client reads.
 package main

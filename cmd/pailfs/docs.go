@@ -17,10 +17,13 @@ func docsCommand(std stdio) *cli.Command {
 				Action: noArguments(func(*cli.Context) error { return optionsMarkdown(std.out) })},
 			{Name: "helper", Usage: "the help of mount.pailfs",
 				Action: noArguments(func(*cli.Context) error { _, err := io.WriteString(std.out, helperHelp()); return err })},
+			{Name: "umounthelper", Usage: "the help of umount.fuse.pailfs",
+				Action: noArguments(func(*cli.Context) error { _, err := io.WriteString(std.out, umountHelperHelp()); return err })},
 			{Name: "exitcodes", Usage: "the exit codes, in Markdown",
 				Action: noArguments(func(*cli.Context) error { return exitCodesMarkdown(std.out) })},
 			{Name: "commands", Usage: "the commands, in Markdown",
 				Action: noArguments(func(c *cli.Context) error { return commandsMarkdown(std.out, c.App) })},
+			manCommand(std),
 			{Name: "status", Usage: "the fields of `pailfs status --json`, in Markdown",
 				Action: noArguments(func(*cli.Context) error { return statusMarkdown(std.out) })},
 		},
@@ -112,8 +115,8 @@ OPTIONS:
 		if g == groupRunning {
 			helpText(&b, "--dry-run", "mount nothing: "+dryRunHelp)
 			helpText(&b, "-o OPTION[,OPTION...]", "any option above by its name with - or _ (metadata_ttl=5s, read_only), and the generic "+
-				"mount options ro, rw, nosuid, nodev, noexec, allow_other; _netdev, nofail, noauto and x-* are left to mount(8) "+
-				`and systemd; "\," is a comma inside a value, or one between double quotes`)
+				"mount options ro, rw, nosuid, nodev, noexec, allow_other; x-mount.mkdir makes the mount point; _netdev, nofail, noauto and other x-* are "+
+				`left to mount(8) and systemd; "\," is a comma inside a value, or one between double quotes`)
 		}
 		b.WriteByte('\n')
 	}
@@ -157,10 +160,18 @@ func storeHelp(own []cli.Flag) string {
 	if len(own) > 0 {
 		b.WriteByte('\n')
 	}
-	for _, o := range storeOptions() {
-		helpLine(&b, o)
-	}
+	storeLines(&b, storeOptions())
 	return b.String()
+}
+
+// storeLines are options in the words of a command that mounts nothing.
+func storeLines(b *strings.Builder, opts []option) {
+	for _, o := range opts {
+		if o.alone != "" {
+			o.help = o.alone
+		}
+		helpLine(b, o)
+	}
 }
 
 func helpLine(b *strings.Builder, o option) {

@@ -13,8 +13,15 @@ import (
 // plainHelp is the help of a command that takes no option of the table. It is a template: the library fills in the names.
 func plainHelp(own []cli.Flag, about string) string {
 	var b strings.Builder
-	b.WriteString("NAME:\n   {{.HelpName}} - {{.Usage}}\n\nUSAGE:\n   {{.HelpName}} [OPTIONS]{{with .ArgsUsage}} {{.}}{{end}}\n\n")
+	options := ""
+	if len(own) > 0 {
+		options = " [OPTIONS]"
+	}
+	b.WriteString("NAME:\n   {{.HelpName}} - {{.Usage}}\n\nUSAGE:\n   {{.HelpName}}" + options + "{{with .ArgsUsage}} {{.}}{{end}}\n\n")
 	b.WriteString(about)
+	if len(own) == 0 {
+		return b.String()
+	}
 	b.WriteString("\nOPTIONS:\n")
 	for _, f := range own {
 		d, ok := f.(cli.DocGenerationFlag)
@@ -22,6 +29,9 @@ func plainHelp(own []cli.Flag, about string) string {
 			continue
 		}
 		head := "--" + f.Names()[0]
+		if len(f.Names()[0]) == 1 {
+			head = head[1:]
+		}
 		switch {
 		case standsAlone(f):
 			head += "[=VALUE]"

@@ -32,8 +32,14 @@ func TestDocumentsAreMadeOfTheTables(t *testing.T) {
 		"testdata/fstab.txt":    {"fstab", "--help"},
 		"testdata/config.txt":   {"config", "check", "--help"},
 		"testdata/helper.txt":   {"docs", "helper"},
+		"testdata/umount.txt":   {"umount", "--help"},
+		"testdata/umounted.txt": {"docs", "umounthelper"},
 		"testdata/warm.txt":     {"warm", "--help"},
+		"testdata/limit.txt":    {"limit", "--help"},
+		"testdata/loglevel.txt": {"log-level", "--help"},
 		"testdata/doctor.txt":   {"doctor", "--help"},
+		"testdata/lend.txt":     {"mount-helper", "--help"},
+		"testdata/register.txt": {"credentials", "register", "--help"},
 	} {
 		got, stderr, code := output(t, args...)
 		if code != exitOK || stderr != "" {

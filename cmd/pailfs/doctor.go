@@ -67,9 +67,7 @@ EXAMPLES:
    pailfs doctor --bundle pailfs.tar.gz        an archive for who helps
 `))
 	b.WriteByte('\n')
-	for _, o := range doctorOptions() {
-		helpLine(&b, o)
-	}
+	storeLines(&b, doctorOptions())
 	return b.String()
 }
 

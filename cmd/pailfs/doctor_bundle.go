@@ -99,11 +99,11 @@ func (d *doctor) bundleFiles(ctx context.Context) []bundleFile {
 		}
 		f.print(&lines)
 	}
-	return []bundleFile{
+	return append(d.configFiles(), []bundleFile{
 		{"findings.json", jsonText(d.report)}, {"findings.txt", []byte(lines.String())}, {"version.json", jsonText(d.report.Version)},
 		{"options.txt", d.optionsText()}, {"environment.txt", environmentText(os.Environ())},
 		{"status.json", jsonText(mounts)}, {"kernel.txt", d.kernelText()}, {"mounts.txt", mountsText()},
-	}
+	}...)
 }
 
 func jsonText(v any) []byte {

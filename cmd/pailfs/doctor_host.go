@@ -20,6 +20,7 @@ import (
 func (d *doctor) checkTheHost() {
 	b := buildInfo()
 	d.found(areaHost, "version", "pailfs %s, %s, %s, user %d", b.Version, b.Go, b.Platform, d.uid)
+	d.checkConfiguration()
 	d.checkKernel()
 	d.checkDevice()
 	d.checkRights()

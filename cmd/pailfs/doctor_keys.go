@@ -170,7 +170,7 @@ func (l *keyList) key(u unseen) {
 		comma = ","
 	}
 	l.some = true
-	l.printf("%s\n    %s", comma, b)
+	l.printf("%s\n    %s", comma, quietJSON(b))
 }
 
 // end prints how many there are of each kind; whole is false when the listing broke off.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"pailfs/fs/content"
+	"pailfs/s3client"
 )
 
 // drainable is what is left to store when a mount ends; *content.Files.
@@ -33,6 +34,10 @@ type drain struct {
 	stall time.Duration
 	// sent is a number that grows while bytes go to the store, so that one long upload is no standstill. May be nil.
 	sent func() int64
+	// waits is told, once, that what could not be stored is tried again. May be nil.
+	waits func(err error)
+	// waited: a store that is away was waited for already.
+	waited bool
 	// report is told how far it is with bytes, reportNames with changes of names; called from one goroutine at a time.
 	report, reportNames func(done, total int64)
 	// kept lists what else is in the journal and not stored: what earlier runs left and nobody could take over, and changes
@@ -44,14 +49,69 @@ type drain struct {
 
 var errStalled = errors.New("nothing could be stored any more")
 
-// store stores what is unsaved: files, and then the changes of names, some of which wait for a file. It ends with the
-// context, or when nothing moves for the stall time.
+const (
+	// drainPause is the first pause before what the store did not take is tried again, and mostDrainPause the longest.
+	drainPause     = time.Second
+	mostDrainPause = 5 * time.Second
+)
+
+// store stores what is unsaved. What a store did not take that is away, or busy, is tried again until it is back: it ends when all
+// is stored, with the context, with a refusal, or when nothing was stored for the stall time.
 func (d drain) store(ctx context.Context) error {
+	last, left := time.Now(), d.left()
+	for pause := drainPause; ; pause = min(2*pause, mostDrainPause) {
+		once := d
+		once.stall = d.stall - time.Since(last)
+		err := once.storeOnce(ctx)
+		if now := d.left(); now < left {
+			last, left, pause = time.Now(), now, drainPause
+		}
+		if err == nil || left == 0 || d.waited || errors.Is(err, errStalled) || !passing(err) || time.Since(last)+pause >= d.stall {
+			return err
+		}
+		if d.waits != nil {
+			d.waits(err)
+			d.waits = nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// passing says whether an error is one of a store that may take the same another time.
+func passing(err error) bool {
+	return errors.Is(err, s3client.Temporary) || errors.Is(err, s3client.Throttled)
+}
+
+// left is how much is still to be stored.
+func (d drain) left() int {
+	n := len(d.files.Unsaved())
+	if d.names != nil {
+		n += d.names.Len()
+	}
+	return n
+}
+
+// storeOnce tries everything once: files, and then the changes of names, some of which wait for a file.
+func (d drain) storeOnce(ctx context.Context) error {
+	if total := unsavedBytes(d.files.Unsaved()); total > 0 {
+		d.report(0, total) // the first file may take its time
+	}
 	err := d.guard(ctx, d.files.SyncAll, d.report)
 	if errors.Is(err, errStalled) || d.names == nil || d.names.Len() == 0 {
 		return err
 	}
 	return errors.Join(err, d.guard(ctx, d.storeNames, d.reportNames))
+}
+
+func unsavedBytes(list []content.Unsaved) (total int64) {
+	for _, u := range list {
+		total += u.Bytes
+	}
+	return total
 }
 
 // namesPoll is how often one looks how many changes of names are left.
@@ -60,14 +120,17 @@ const namesPoll = 200 * time.Millisecond
 // storeNames carries out the changes of names that wait.
 func (d drain) storeNames(ctx context.Context, progress func(done, total int64)) error {
 	total := d.names.Len()
+	report := func() {
+		left := d.names.Len()
+		progress(int64(max(total-left, 0)), int64(max(total, left)))
+	}
 	ended, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
 		ticker := time.NewTicker(namesPoll)
 		defer ticker.Stop()
 		for {
-			left := d.names.Len()
-			progress(int64(max(total-left, 0)), int64(max(total, left)))
+			report()
 			select {
 			case <-ended:
 				return
@@ -78,6 +141,7 @@ func (d drain) storeNames(ctx context.Context, progress func(done, total int64))
 	err := d.names.Drain(ctx, "", "")
 	close(ended)
 	<-stopped
+	report()
 	if err != nil {
 		return fmt.Errorf("store changes of names: %w", err)
 	}
@@ -260,4 +324,15 @@ func files(n int) string {
 		return "1 file"
 	}
 	return fmt.Sprintf("%d files", n)
+}
+
+// words say in a line how a mount has ended.
+func (r result) words() string {
+	switch {
+	case r.Code == exitOK:
+		return "unmounted, everything is stored"
+	case r.Hint == "":
+		return r.Message
+	}
+	return r.Message + " (" + r.Hint + ")"
 }

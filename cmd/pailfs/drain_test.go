@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"pailfs/fs/content"
+	"pailfs/s3client"
 )
 
 // fakeFiles are the bytes of a mount that ends.
@@ -89,6 +90,54 @@ func TestADrainThatStandsStillIsGivenUp(t *testing.T) {
 			t.Errorf("%+v, closed with %v", res, f.closedWith)
 		}
 	})
+}
+
+// A store that is away when the mount ends, and comes back within the patience, gets everything; one that goes on taking something
+// now and then is waited for as long as that lasts.
+func TestADrainWaitsForTheStore(t *testing.T) {
+	away := &s3client.Error{Op: "PUT Object", Kind: s3client.Temporary}
+	for name, c := range map[string]struct {
+		takes  func(after time.Duration, left int) int // how many of them it has by then
+		left   int
+		errs   error
+		after  time.Duration
+		atMost time.Duration
+	}{
+		"back after 40 s":     {func(after time.Duration, left int) int { return when(after >= 40*time.Second, 0, left) }, 0, away, 40 * time.Second, 50 * time.Second},
+		"never back":          {func(_ time.Duration, left int) int { return left }, 3, away, 50 * time.Second, 66 * time.Second},
+		"one after the other": {func(after time.Duration, _ int) int { return 3 - int(after/(50*time.Second)) }, 0, away, 150 * time.Second, 160 * time.Second},
+		"refused":             {func(_ time.Duration, left int) int { return left }, 3, &s3client.Error{Op: "PUT Object", Kind: s3client.Denied}, 0, time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				f := &fakeFiles{unsaved: unsaved("a", "b", "c")}
+				f.sync = func(context.Context, func(done, total int64)) error {
+					time.Sleep(100 * time.Millisecond)
+					f.unsaved = f.unsaved[:max(0, c.takes(time.Since(began), len(f.unsaved)))]
+					return when(len(f.unsaved) > 0, fmt.Errorf("sync: %w", errors.Join(errors.New("other"), c.errs)), nil)
+				}
+				var reports []string
+				d := testDrain(f, &reports)
+				told := 0
+				d.waits = func(error) { told++ }
+				err := d.store(t.Context())
+				if took := time.Since(began); len(f.unsaved) != c.left || (err != nil) != (c.left > 0) || took < c.after || took > c.atMost {
+					t.Errorf("%v after %v, %d left", err, took, len(f.unsaved))
+				}
+				if told != when(name == "refused", 0, 1) {
+					t.Errorf("told %d times", told)
+				}
+			})
+		})
+	}
+}
+
+func when[T any](yes bool, a, b T) T {
+	if yes {
+		return a
+	}
+	return b
 }
 
 func TestBytesThatMoveAreNoStandstill(t *testing.T) {
@@ -185,14 +234,40 @@ func TestTheEndWaitsForTheRecovery(t *testing.T) {
 	})
 }
 
-func TestProgressIsForTerminals(t *testing.T) {
-	var out strings.Builder
-	show := newStoringShow(&out)
-	show.draw(progress{Done: 1, Total: 2})
-	show.clear()
-	if out.Len() > 0 {
-		t.Errorf("%q is written where nobody watches", out.String())
-	}
+// Where there is no terminal the log tells how far it is, every few seconds.
+func TestProgressWithoutATerminalIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out, log strings.Builder
+		show := newStoringShow(&out, slog.New(slog.NewTextHandler(&log, nil)))
+		for i := range int64(3) {
+			show.storing(progress{Done: i << 20, Total: 4 << 20, NamesDone: 1, Names: 2})
+			time.Sleep(tellEvery)
+		}
+		show.clear()
+		if out.Len() > 0 || strings.Count(log.String(), "storing what is left") != 2 || !strings.Contains(log.String(), "2 MiB of 4 MiB, 1 of 2 names") {
+			t.Errorf("%q is written, and logged:\n%s", out.String(), log.String())
+		}
+	})
+}
+
+func TestStoringIsDrawnOnOneLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out strings.Builder
+		s := newProgressShow("storing", &out, time.Now)
+		s.width = 80 // as on a terminal
+		s.clear()
+		s.storing(progress{Done: 1 << 20, Total: 4 << 20})
+		time.Sleep(time.Second)
+		s.storing(progress{Done: 2 << 20, Total: 4 << 20, NamesDone: 2, Names: 5})
+		s.clear()
+		s.clear()
+		s.storing(progress{NamesDone: 1, Names: 2})
+		want := "\r\x1b[K[######------------------] 1 MiB of 4 MiB" +
+			"\r\x1b[K[############------------] 2 MiB of 4 MiB, 2 of 5 names, 1 MiB/s, 2s left" + "\r\x1b[K"
+		if got := out.String(); !strings.HasPrefix(got, want) || !strings.Contains(got[len(want):], "1 of 2 names") {
+			t.Errorf("%q", got)
+		}
+	})
 }
 
 // fakeNames are the changes of names that wait when a mount ends.

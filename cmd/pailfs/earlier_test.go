@@ -9,12 +9,14 @@ import (
 	"pailfs/fs/content"
 	"pailfs/fs/journal"
 	"pailfs/fs/outbox"
+	"pailfs/fs/tree"
+	"pailfs/fs/wired"
 )
 
 func TestWhatAnEarlierRunLeftIsToldAndCounted(t *testing.T) {
-	e := earlierOf([]content.Earlier{{Size: 1 << 20}, {Size: 2 << 20}}, []outbox.Op{{Seq: 7}, {Seq: 9}})
+	e := wired.Earlier{Files: 2, Bytes: 3 << 20, Names: map[uint64]struct{}{7: {}, 9: {}}}
 	var b strings.Builder
-	e.say(slog.New(slog.NewTextHandler(&b, nil)))
+	sayEarlier(slog.New(slog.NewTextHandler(&b, nil)), e)
 	if !strings.Contains(b.String(), `files=2 size="3 MiB" names=2`) || strings.Count(b.String(), "\n") != 1 {
 		t.Errorf("%q", b.String())
 	}
@@ -27,56 +29,26 @@ func TestWhatAnEarlierRunLeftIsToldAndCounted(t *testing.T) {
 		!names[0].Next.Equal(due) || names[1].Earlier || names[1].Change != changePut || names[1].Next != nil || names[1].Error != "" {
 		t.Errorf("%+v", names)
 	}
-	r := e.report(append(names, unsavedFile{Path: "b/f", Earlier: true}))
+	r := recoveredOf(e, append(names, unsavedFile{Path: "b/f", Earlier: true}))
 	if *r != (recoveredReport{Files: 2, Bytes: 3 << 20, Names: 2, Stored: 2, Waiting: 2}) {
 		t.Errorf("%+v", r)
 	}
 	b.Reset()
-	if earlierOf(nil, nil).say(slog.New(slog.NewTextHandler(&b, nil))); b.Len() != 0 {
+	if sayEarlier(slog.New(slog.NewTextHandler(&b, nil)), wired.Earlier{}); b.Len() != 0 {
 		t.Errorf("%q", b.String())
 	}
 }
 
-// What loading drops, since a rename has replaced it, is not lost; what it could not load is.
-func TestFindLostLeavesOutWhatIsGone(t *testing.T) {
-	dir := t.TempDir()
-	j, err := journal.Open(dir)
-	if err != nil {
-		t.Fatal(err)
+// What an earlier run left and nobody can load is listed with what waits; a rename that it had begun as a change of a name.
+func TestWhatCannotBeLoadedIsListed(t *testing.T) {
+	m := &mounted{Rooms: &wired.Rooms{Earlier: wired.Earlier{Lost: []journal.Pending{{Bucket: "b", Key: "k", Size: 5, Time: testNow}}}}}
+	if list := m.kept(); len(list) != 1 || list[0].Path != "b/k" || list[0].Bytes != 5 || list[0].Error == "" || !list[0].Earlier {
+		t.Errorf("%+v", list)
 	}
-	for _, key := range []string{"loaded", "replaced", "unreadable"} {
-		s, err := j.NewSpool()
-		if err == nil {
-			_, err = s.WriteAt([]byte("bytes"), 0)
-		}
-		if err == nil {
-			err = j.Keep(s, journal.Pending{Bucket: "b", Key: key, Size: 5, Time: time.Now()})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if j, err = journal.Open(dir); err != nil {
-		t.Fatal(err)
-	}
-	defer j.Close()
-	all, err := j.Pendings()
-	if err != nil || len(all) != 3 {
-		t.Fatalf("%v, %v", all, err)
-	}
-	for _, p := range all {
-		if p.Key == "replaced" {
-			if err := p.Drop(); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	m := &mounted{journal: j}
-	m.findLost([]content.Earlier{{ID: content.ID{Bucket: "b", Key: "loaded"}}})
-	if lost := m.kept(); len(lost) != 1 || lost[0].Path != "b/unreadable" {
-		t.Errorf("lost: %+v", lost)
+	due := testNow.Add(time.Minute)
+	list := renamesOf([]wired.Unfinished{{Intent: tree.Intent{FromBucket: "b", From: "a/", Begun: testNow}, Tries: 1, Err: content.ErrClosed, Next: due}, {}})
+	if len(list) != 2 || list[0].Path != "b/a/" || list[0].Change != changeRename || !list[0].Earlier || list[0].Error == "" || list[0].Tries != 1 ||
+		!list[0].Next.Equal(due) || list[1].Next != nil || list[1].Error != "" {
+		t.Errorf("%+v", list)
 	}
 }

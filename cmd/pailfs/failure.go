@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // failure is an error as the command line says it: one line what went wrong, one line what to do, and the exit code.
@@ -41,9 +42,16 @@ func usagef(command, format string, args ...any) *failure {
 	return &failure{code: exitUsage, command: command, message: fmt.Sprintf(format, args...)}
 }
 
-// oneLine keeps an answer of a store or a tool on one line: no line breaks, no control characters of a terminal.
+// oneLine keeps an answer of a store or a tool on one line: no line breaks, no control characters of a terminal, of which some
+// stand beyond ASCII, and none that turn the direction of what follows.
 func oneLine(s string) string {
-	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f }), " ")
+	s = strings.ToValidUTF8(s, "\uFFFD") // a byte like 0x9b alone begins a sequence on some terminals
+	return strings.Join(strings.FieldsFunc(s, disturbs), " ")
+}
+
+// disturbs says whether a character does something to a terminal but stand there.
+func disturbs(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
 // nearest is the candidate that s is most likely a slip of, "" when none is near.

@@ -36,11 +36,18 @@ type settings struct {
 	Timeout     time.Duration
 	MaxRequests int
 	WriteRate   float64 // writes a second, 0 = the store profile's
+	Bandwidth   bandwidth
 
 	Foreground bool
-	LogLevel   slog.Level
+	LogLevel   slog.Level     // that it was begun with
+	level      *slog.LevelVar // that of the log, which may be changed; nil before there is one
 	LogFormat  string
 	LogFile    string // "" in the foreground: standard error
+
+	MetricsAddr, DebugAddr string // HOST:PORT or unix:PATH, "" for none
+
+	FD       int    // of /dev/fuse, mounted by somebody else; 0: none
+	FDSocket string // of the mount-helper that has one; "": none
 
 	MountWords []string // words of -o for the kernel: nosuid, nodev, ...
 
@@ -63,7 +70,8 @@ type option struct {
 	value string // what the help calls the value; "" makes it a switch
 	def   string // the default; for documents alone when dynamic is set
 	help  string
-	store bool // also an option of the commands that talk to the store and mount nothing
+	store bool   // also an option of the commands that talk to the store and mount nothing
+	alone string // help for these commands, where it is another
 	// dynamic is a default that depends on the host.
 	dynamic func() (string, error)
 	set     func(*settings, string) error
@@ -173,18 +181,28 @@ var options = []option{
 		set:     path(func(s *settings) *string { return &s.StateDir })},
 
 	{name: "timeout", group: groupLimits, value: "TIME", store: true, def: "2m",
-		help: "how long a request is tried before it fails, and how long the last upload may stand still at umount",
-		set:  duration(func(s *settings) *time.Duration { return &s.Timeout }, time.Second, 24*time.Hour)},
+		alone: "how long a request is tried before it fails",
+		help:  "how long a request is tried before it fails, and how long the last upload may stand still at umount",
+		set:   duration(func(s *settings) *time.Duration { return &s.Timeout }, time.Second, 24*time.Hour)},
 	{name: "max-requests", group: groupLimits, value: "N", store: true, def: "64",
 		help: "requests in flight at once",
 		set:  count(func(s *settings) *int { return &s.MaxRequests }, 1, 4096)},
 	{name: "write-rate", group: groupLimits, value: "N", store: true, def: "the provider's (nhn: 450, else none)", dynamic: fixed("0"),
 		help: "writes a second (PUT, COPY, POST, DELETE) this mount sends at most; hosts that share an account share its limit",
 		set:  rate(func(s *settings) *float64 { return &s.WriteRate })},
+	{name: "bandwidth", group: groupLimits, value: "SIZE[:SIZE]", store: true, def: "none", dynamic: fixed("0"),
+		help: "bytes a second, each way, or to the store:from the store (10MiB:0 limits uploads alone); 0 is no limit",
+		set:  parseBandwidth},
 
 	{name: "foreground", short: "f", group: groupRunning,
 		help: "stay in the foreground and log to standard error",
 		set:  boolean(func(s *settings) *bool { return &s.Foreground })},
+	{name: "fd", group: groupRunning, value: "N", dynamic: fixed(""),
+		help: "serve descriptor N of /dev/fuse, which somebody else has mounted; MOUNTPOINT only names it then; /dev/fd/N as MOUNTPOINT is the same",
+		set:  parseFD},
+	{name: "fd-socket", group: groupRunning, value: "PATH", dynamic: fixed(""),
+		help: "serve the mount that `pailfs mount-helper` lends at this socket: no privilege is needed; MOUNTPOINT only names it then",
+		set:  parseFDSocket},
 	{name: "config", group: groupRunning, value: "FILE", store: true, dynamic: fixed(""),
 		def:  "/etc/pailfs/config.yaml and ~/.config/pailfs/config.yaml",
 		help: "configuration file to use in place of the usual ones",
@@ -198,6 +216,12 @@ var options = []option{
 	{name: "log-file", group: groupRunning, value: "FILE", def: "STATE_DIR/log/NAME.log; in the foreground standard error", dynamic: fixed(""),
 		help: "where to log; SIGHUP opens it again after a rotation",
 		set:  path(func(s *settings) *string { return &s.LogFile })},
+	{name: "metrics-addr", group: groupRunning, value: "[HOST]:PORT|unix:PATH", dynamic: fixed(""),
+		help: "answer /metrics (Prometheus), /livez and /readyz there, over plain HTTP; without HOST on the loopback alone",
+		set:  parseAddress(func(s *settings) *string { return &s.MetricsAddr })},
+	{name: "debug-addr", group: groupRunning, value: "[HOST]:PORT|unix:PATH", dynamic: fixed(""),
+		help: "answer /debug/pprof and /debug/vars there; the loopback or a socket alone, for profiles may show what is in memory",
+		set:  parseAddress(func(s *settings) *string { return &s.DebugAddr }, onLoopback)},
 }
 
 // env is the option's environment variable.

@@ -125,7 +125,7 @@ func TestStoreOptionsAreAPartOfTheTable(t *testing.T) {
 	for _, o := range storeOptions() {
 		names = append(names, o.name)
 	}
-	want := "[region endpoint provider profile credentials-file ca-file virtual-hosted anonymous timeout max-requests write-rate config]"
+	want := "[region endpoint provider profile credentials-file ca-file virtual-hosted anonymous timeout max-requests write-rate bandwidth config]"
 	if got := fmt.Sprint(names); got != want {
 		t.Errorf("%s", got)
 	}

@@ -247,16 +247,3 @@ func TestFlushText(t *testing.T) {
 		t.Error(got)
 	}
 }
-
-func TestStoringIsShownOnOneLine(t *testing.T) {
-	var out strings.Builder
-	s := &storingShow{out: &out, on: true}
-	s.clear()
-	s.draw(progress{Done: 1 << 20, Total: 4 << 20})
-	s.draw(progress{Done: 4 << 20, Total: 4 << 20, NamesDone: 2, Names: 5})
-	s.clear()
-	s.clear()
-	if out.String() != "\r\x1b[Kstoring: 1 MiB of 4 MiB\r\x1b[Kstoring: 4 MiB of 4 MiB, 2 of 5 names\r\x1b[K" {
-		t.Errorf("%q", out.String())
-	}
-}

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"pailfs/s3client"
@@ -58,7 +60,11 @@ func (p *mountPlan) describe(b *strings.Builder, r *mountRequest) {
 	}
 	line("mount", "%s", shown(p.what()))
 	line("on", "%s", shown(p.mountpoint))
-	line("shown as", "%s type %s (%s)", shown(p.source()), mountType, p.shownWords())
+	if p.lent() {
+		line("descriptor", "%s", p.shownFD())
+	} else {
+		line("shown as", "%s type %s (%s)", shown(p.source()), mountType, p.shownWords())
+	}
 	line("store", "%s, region %s", p.store.Endpoint, p.store.Region)
 	line("access keys", "%s", p.keysFrom())
 	if r.mount != nil {
@@ -114,10 +120,13 @@ func (p *mountPlan) keysFrom() string {
 // valueShown is the value, or in words what a default comes to.
 func (o origin) valueShown() string {
 	if entry, ok := optionNamed(options, o.name); ok && o.from == fromDefault && entry.dynamic != nil && (o.value == "" || o.value == "-1" || o.name == "write-rate") {
-		return entry.def
+		return cmp.Or(entry.def, "-")
 	}
 	if o.value == "" {
 		return "-"
+	}
+	if n, err := strconv.ParseInt(o.value, 10, 64); err == nil && o.name == "memory" {
+		return formatSize(n)
 	}
 	return shown(o.value)
 }

@@ -47,7 +47,7 @@ var leftWords = map[string]bool{
 }
 
 // tableWords are what the kernel shows of a FUSE mount: mount(8) hands them back when it remounts.
-var tableWords = map[string]bool{"user_id": true, "group_id": true, "max_read": true, "rootmode": true, "fd": true, "blksize": true}
+var tableWords = map[string]bool{"user_id": true, "group_id": true, "max_read": true, "rootmode": true, "blksize": true}
 
 // secretWords are refused wherever others could read them.
 var secretWords = map[string]bool{

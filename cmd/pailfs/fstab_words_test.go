@@ -146,6 +146,9 @@ func TestMountOptionsComeBack(t *testing.T) {
 		}
 		slices.Sort(once.kernel)
 		slices.Sort(again.kernel)
+		if len(once.left) == 0 && len(again.left) == 0 { // a remount leaves words out
+			once.left, again.left = nil, nil
+		}
 		if !reflect.DeepEqual(once, again) {
 			t.Fatalf("%q -> %+v\n-> %q -> %+v", list, once, once.String(), again)
 		}

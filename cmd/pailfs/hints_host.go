@@ -25,11 +25,19 @@ func (s subject) hostFailure(err error, mountpoint, stateDir string) *failure {
 		return s.fail(exitMountPoint, "something is mounted there already", fmt.Sprintf("`pailfs umount %s`, or findmnt %s to see what it is", mountpoint, mountpoint))
 	case errors.Is(err, pfs.ErrNoFuse):
 		return s.fail(exitHost, "this host has no /dev/fuse", "modprobe fuse; in a container: --device /dev/fuse --cap-add SYS_ADMIN")
+	case errors.Is(err, pfs.ErrDevice):
+		return s.fail(exitHost, err.Error(), "open /dev/fuse, mount(2) it with fd=N and start pailfs with N open; a descriptor is served once")
+	case errors.Is(err, errNoLoan):
+		return s.fail(exitHost, err.Error(), "is `pailfs mount-helper` running, with this --fd-socket and with --user of this process's user?")
 	case errors.Is(err, pfs.ErrNoPermission):
 		return s.fail(exitHost, err.Error(), permissionHint(os.Geteuid()))
 	case errors.Is(err, journal.ErrLocked), errors.Is(err, errServed):
 		return s.fail(exitMountPoint, err.Error(), fmt.Sprintf(
 			"another pailfs serves %s or still stores what was written there: `pailfs umount %s` waits for it", mountpoint, mountpoint))
+	case errors.Is(err, journal.ErrNewer):
+		return s.fail(exitHost, err.Error(), fmt.Sprintf("mount %s with the pailfs that wrote it, or a later one: it stores what is left; nothing was changed", mountpoint))
+	case errors.Is(err, journal.ErrNotOwn):
+		return s.fail(exitHost, err.Error(), "look at what is there and remove it, or name another --state-dir; a mount of another user stores what it left")
 	case errors.Is(err, errRunDir):
 		return s.fail(exitHost, err.Error(), "remove it, or name another directory in PAILFS_RUN_DIR")
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
@@ -42,7 +50,8 @@ func (s subject) hostFailure(err error, mountpoint, stateDir string) *failure {
 
 func permissionHint(uid int) string {
 	if uid == 0 {
-		return "root without CAP_SYS_ADMIN, as in a container: --device /dev/fuse --cap-add SYS_ADMIN (and an AppArmor profile that allows mount)"
+		return "root without CAP_SYS_ADMIN, as in a container: --device /dev/fuse --cap-add SYS_ADMIN (and an AppArmor profile that allows mount), " +
+			"or no privilege at all and --fd-socket of a `pailfs mount-helper` that has it"
 	}
 	return "run as root, or install fuse3 (fusermount3 mounts for users) and own the mount point; /dev/fuse must be open to users (mode 0666)"
 }

@@ -131,6 +131,7 @@ func TestHostFailures(t *testing.T) {
 		"no right":  {fmt.Errorf("%w: %w", pfs.ErrNoPermission, syscall.EPERM), exitHost, "no permission", "/dev/fuse"},
 		"locked":    {fmt.Errorf("open: %w (pid 77)", journal.ErrLocked), exitMountPoint, "pid 77", "`pailfs umount /m` waits"},
 		"served":    {fmt.Errorf("%w (pid 77)", errServed), exitMountPoint, "pid 77", "`pailfs umount /m` waits"},
+		"newer":     {fmt.Errorf("open journal /s/x: %w: format 2, this one reads up to 1", journal.ErrNewer), exitHost, "format 2", "with the pailfs that wrote it"},
 		"run dir":   {fmt.Errorf("%w: /r belongs to user 5", errRunDir), exitHost, "/r belongs to user 5", "PAILFS_RUN_DIR"},
 		"full":      {&fs.PathError{Op: "write", Path: "/s/x", Err: syscall.ENOSPC}, exitHost, "no space", "disk of /s is full"},
 		"forbidden": {&fs.PathError{Op: "mkdir", Path: "/s", Err: syscall.EACCES}, exitHost, "permission denied", "--state-dir"},

@@ -16,7 +16,7 @@ func checkHost(uid int, allowOther bool, root string) error {
 	if _, err := exec.LookPath("fusermount3"); err != nil {
 		if _, err := os.Stat(filepath.Join(root, "bin/fusermount3")); err != nil {
 			return &failure{code: exitHost, command: "mount", message: "cannot mount: users mount with fusermount3, which is not installed",
-				hint: "apt-get install fuse3 (or dnf, apk), or run as root"}
+				hint: "apt-get install fuse3 (or dnf, apk), or run as root; in a container --fd-socket of a `pailfs mount-helper` that is root"}
 		}
 	}
 	if allowOther && !userAllowOther(filepath.Join(root, "etc/fuse.conf")) {

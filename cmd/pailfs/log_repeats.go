@@ -10,7 +10,8 @@ import (
 // repeats is a log handler that lets a warning about one file through when it comes first, and then at growing intervals:
 // what cannot be stored is tried again and again, for hours where the store is away. A line that is let through says how
 // many there were since the last one. Lines are one another's repetition when level, text and the first of the attributes
-// file and name are the same; a line without such an attribute always passes.
+// file, name and path are the same, of a path the errno as well; a line without such an attribute always passes. So a close that
+// fails by three descriptors of one file is one line, and a program that tries again and again does not fill a disk.
 type repeats struct {
 	to   slog.Handler
 	now  func() time.Time
@@ -27,8 +28,8 @@ type seenLines struct {
 }
 
 type seenLine struct {
-	level      slog.Level
-	text, name string
+	level             slog.Level
+	text, name, errno string
 }
 
 type lineTimes struct {
@@ -54,17 +55,20 @@ func (r *repeats) Enabled(ctx context.Context, level slog.Level) bool {
 }
 
 func (r *repeats) Handle(ctx context.Context, line slog.Record) error {
-	name := r.name
+	name, errno := r.name, ""
 	line.Attrs(func(a slog.Attr) bool {
 		if name == "" {
 			name = subjectOf(a)
 		}
-		return name == ""
+		if a.Key == "errno" {
+			errno = a.Value.String()
+		}
+		return true
 	})
 	if line.Level < slog.LevelWarn || name == "" {
 		return r.to.Handle(ctx, line)
 	}
-	times, pass := r.seen.pass(seenLine{line.Level, line.Message, name}, r.now())
+	times, pass := r.seen.pass(seenLine{line.Level, line.Message, name, errno}, r.now())
 	if !pass {
 		return nil
 	}
@@ -77,7 +81,7 @@ func (r *repeats) Handle(ctx context.Context, line slog.Record) error {
 
 // subjectOf is the file that an attribute names, "" for other attributes.
 func subjectOf(a slog.Attr) string {
-	if a.Key == "file" || a.Key == "name" {
+	if a.Key == "file" || a.Key == "name" || a.Key == "path" {
 		return a.Value.String()
 	}
 	return ""

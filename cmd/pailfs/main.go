@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -25,10 +26,19 @@ type stdio struct {
 // run is the whole program but for os.Exit: it carries args out and returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	std := stdio{args, stdin, stdout, stderr}
+	if len(args) > 1 && args[1] == completing {
+		return complete(newApp(std), args[2:], stdout)
+	}
 	if h := mountHelperCalled(args); h != nil {
 		return h.run(ctx, std)
 	}
+	if h := umountHelperCalled(args); h != nil {
+		return h.run(ctx, std)
+	}
 	app := newApp(std)
+	if len(args) == 2 && slices.Contains([]string{"--version", "-version", "-v", "-V"}, args[1]) {
+		args = []string{args[0], "version"}
+	}
 	err := app.RunContext(ctx, reorder(app, args))
 	if err == nil {
 		return exitOK
@@ -48,19 +58,20 @@ func newApp(std stdio) *cli.App {
 		Writer:                    std.out,
 		ErrWriter:                 std.err,
 		HideVersion:               true,
-		EnableBashCompletion:      true,
 		Suggest:                   true,
 		DisableSliceFlagSeparator: true, // -o values are split by splitOptions, which knows \,
 		ExitErrHandler:            func(*cli.Context, error) {},
 		OnUsageError:              usageError,
 		Action:                    noCommand,
 		Commands: []*cli.Command{
-			mountCommand(std), umountCommand(std), statusCommand(std), flushCommand(std), refreshCommand(std), warmCommand(std),
-			bucketCommand(std), uploadsCommand(std), doctorCommand(std), configCommand(std), fstabCommand(std),
-			versionCommand(std), completionCommand(std), docsCommand(std),
+			mountCommand(std), mountHelperCommand(std), umountCommand(std), statusCommand(std), flushCommand(std), refreshCommand(std), warmCommand(std),
+			limitCommand(std), logLevelCommand(std),
+			bucketCommand(std), uploadsCommand(std), doctorCommand(std), benchCommand(std), configCommand(std), fstabCommand(std), credentialsCommand(std),
+			versionCommand(std), completionCommand(std), pageCommand(std), docsCommand(std), answersCommand(), leftCommand(std),
 		},
 	}
 	leafDefaults(app.Commands)
+	app.CustomAppHelpTemplate = appHelp(app)
 	return app
 }
 

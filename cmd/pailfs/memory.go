@@ -19,8 +19,12 @@ const (
 	// collector has not given back; fullNameBytes with its attributes and those of its version (629).
 	nameBytes, fullNameBytes = 320, 640
 	leastNames, mostNames    = 10_000, 1_000_000
-	mostReadahead            = 96 << 20 // 24 requests of 4 MiB
-	leastReadahead           = 2 << 20
+	// inodeBytes is what an inode takes that the kernel keeps: 1,100 of the heap, twice that while the collector has not given
+	// back what went, and as much is left of the share to names.
+	inodeBytes     = 4096
+	leastInodes    = 4096
+	mostReadahead  = 96 << 20 // 24 requests of 4 MiB
+	leastReadahead = 2 << 20
 )
 
 // budget is how --memory is shared out. Blocks wait for room within their share (back-pressure); names are forgotten; small
@@ -31,6 +35,7 @@ type budget struct {
 	ahead     int64 // bytes of small files fetched before they are opened, a part of blocks
 	names     int   // entries remembered, where attributes are not shown
 	fullNames int   // where they are
+	inodes    int   // that the kernel may keep without using them
 	spools    int64 // bytes of small files that the store does not have yet
 	heap      int64 // bytes of everything that is not blocks, for the garbage collector
 }
@@ -42,6 +47,7 @@ func budgetOf(memory int64) budget {
 	b.ahead = b.blocks / 8
 	b.names = int(min(max(memory/8/nameBytes, leastNames), mostNames))
 	b.fullNames = int(min(max(memory/8/fullNameBytes, leastNames), mostNames))
+	b.inodes = int(max(memory/8/inodeBytes, leastInodes))
 	b.spools = memory / 8
 	b.heap = memory - b.blocks + memoryBesides
 	return b

@@ -21,7 +21,9 @@ type mountPlan struct {
 	bucket, prefix string // "" bucket: the whole account; prefix "" or "a/b/"
 	mountpoint     string // absolute, symbolic links resolved
 	store          s3client.Config
+	utabByMount8   bool // libmount notes the mount in its table
 	about          subject
+	notes          []string // what a user should know of a mount that works
 }
 
 func mountCommand(std stdio) *cli.Command {
@@ -45,18 +47,21 @@ func (r *mountRequest) carryOut(ctx context.Context, std stdio) error {
 	pipe, isChild := readyPipe()
 	err := r.configure()
 	if err == nil && r.words.remount && !isChild {
-		return r.remount()
+		return r.remount(ctx)
 	}
 	var plan *mountPlan
 	if err == nil {
 		plan, err = r.plan()
+	}
+	if err == nil {
+		plan.notes = unknownVariables(os.Environ())
 	}
 	switch {
 	case isChild:
 		return serveInBackground(ctx, plan, err, pipe)
 	case err != nil:
 		return err
-	case plan.Foreground:
+	case plan.Foreground, unitProcess(os.Getenv, os.Getpid()):
 		return serveInForeground(ctx, plan, std.err)
 	}
 	return startDaemon(ctx, plan, std)
@@ -65,6 +70,9 @@ func (r *mountRequest) carryOut(ctx context.Context, std stdio) error {
 // plan checks everything that needs no network.
 func (r *mountRequest) plan() (*mountPlan, error) {
 	p, err := r.planned()
+	if err == nil && !p.lent() {
+		err = makeMountpoint(r.command, p.mountpoint, r.words.left)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +89,7 @@ func (r *mountRequest) planned() (*mountPlan, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &mountPlan{settings: s, given: source}
+	p := &mountPlan{settings: s, utabByMount8: r.byMount8 && userWords(r.words.left), given: source}
 	if p.bucket, p.prefix, err = parseTarget(source); err != nil {
 		f := usagef(r.command, "%v", err)
 		f.hint = "BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX, s3:// is the whole account; " + hintBucketName
@@ -90,10 +98,8 @@ func (r *mountRequest) planned() (*mountPlan, error) {
 		}
 		return nil, f
 	}
-	if p.mountpoint, err = realPath(mountpoint); err != nil {
-		if p.mountpoint, err = filepath.Abs(mountpoint); err != nil {
-			return nil, err
-		}
+	if err := p.settleMountpoint(r.command, mountpoint); err != nil {
+		return nil, err
 	}
 	client, cfg, about, err := openStore(r.command, "mount "+p.what(), p.bucket, s)
 	if err != nil {
@@ -108,6 +114,15 @@ func (r *mountRequest) planned() (*mountPlan, error) {
 
 // checkHost looks at the mount point, and for what a user needs to mount.
 func (p *mountPlan) checkHost() error {
+	switch {
+	case p.FD > 0:
+		if err := pfs.CheckDevice(p.FD); err != nil {
+			return p.failure(err, "serve "+p.mountpoint)
+		}
+		return nil
+	case p.lent():
+		return nil
+	}
 	if err := pfs.CheckMountpoint(p.mountpoint); err != nil {
 		return p.failure(err, "mount on "+p.mountpoint)
 	}

@@ -124,7 +124,7 @@ func (h *mountHelper) mount(ctx context.Context, std stdio) error {
 	if err := surroundings(os.Geteuid()); err != nil {
 		return err
 	}
-	r := &mountRequest{command: "mount", opts: options, o: h.options, sloppy: h.sloppy, args: h.args, getenv: os.Getenv,
+	r := &mountRequest{command: "mount", opts: options, o: h.options, sloppy: h.sloppy, args: h.args, getenv: os.Getenv, byMount8: true,
 		flag: func(string) (string, bool) { return "", false }}
 	if h.fake {
 		return h.pretend(r, std)

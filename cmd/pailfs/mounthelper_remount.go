@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"reflect"
@@ -14,9 +15,10 @@ import (
 // mountBits are the words of a mount that the kernel changes while it stands, and their bits.
 var mountBits = map[string]uintptr{"ro": unix.MS_RDONLY, "nosuid": unix.MS_NOSUID, "nodev": unix.MS_NODEV, "noexec": unix.MS_NOEXEC}
 
-// remount changes a mount that is there: read-only or not, and nosuid, nodev, noexec. An option of pailfs may be repeated, as
-// mount(8) repeats those of fstab, but another value would take effect at the next mount alone and is refused.
-func (r *mountRequest) remount() error {
+// remount changes a mount that is there: read-only or not, nosuid, nodev, noexec, and the options that `pailfs limit` and
+// `pailfs log-level` change. Any other option of pailfs may be repeated, as mount(8) repeats those of fstab, but another value
+// would take effect at the next mount alone and is refused.
+func (r *mountRequest) remount(ctx context.Context) error {
 	_, mountpoint, err := r.target()
 	if err != nil {
 		return err
@@ -42,9 +44,10 @@ func (r *mountRequest) remount() error {
 	if err != nil {
 		return fail(exitMountPoint, "`pailfs status` shows the mounts of this host", "its process cannot be found: %v", err)
 	}
-	if changed := changedOptions(r.words, state.Options); len(changed) > 0 {
-		return fail(exitUsage, fmt.Sprintf("`pailfs umount %s`, and mount it with the new value; ro, rw and nosuid, nodev, noexec with their opposites are what can be changed",
-			mountpoint), "while it is mounted %s cannot be changed", strings.Join(changed, ", "))
+	live, changed := sortChanges(changedOptions(r.words, state.Options), r.words)
+	if len(changed) > 0 {
+		return fail(exitUsage, fmt.Sprintf("`pailfs umount %s`, and mount it with the new value; ro, rw and nosuid, nodev, noexec with their opposites, and %s are what can be changed",
+			mountpoint, strings.Join(liveOptions, ", ")), "while it is mounted %s cannot be changed", strings.Join(changed, ", "))
 	}
 	flags := remountFlags(r.words, info)
 	if flags&unix.MS_RDONLY == 0 && state.Options["read-only"] == "true" {
@@ -57,7 +60,29 @@ func (r *mountRequest) remount() error {
 		}
 		return fail(exitMountPoint, hint, "%v", err)
 	}
-	return nil
+	if len(live) == 0 {
+		return nil
+	}
+	view, err := viewRuntime(runDirs(), mountpoint)
+	if err != nil {
+		return fail(exitMountPoint, "`pailfs status` shows the mounts of this host", "its process cannot be found: %v", err)
+	}
+	defer view.Close()
+	_, err = daemon{view, r.command, mountpoint}.Tune(ctx, live)
+	return err
+}
+
+// sortChanges parts changed options into those that can be changed while it is mounted, with their new values, and others.
+func sortChanges(changed []string, w *mountWords) (live map[string]string, others []string) {
+	live = map[string]string{}
+	for _, key := range changed {
+		if o, ok := optionNamed(options, key); ok && slices.Contains(liveOptions, o.name) {
+			live[o.name] = w.ours[o.name]
+		} else {
+			others = append(others, key)
+		}
+	}
+	return live, others
 }
 
 // changedOptions are the options that have another value than the mount was begun with.

@@ -20,6 +20,8 @@ type mountRequest struct {
 	args    []string
 	getenv  func(string) string
 
+	byMount8 bool // mount(8) calls
+
 	words  *mountWords    // set by configure
 	config *configuration // set by configure
 	mount  *configMount   // the named mount that is meant; nil: none

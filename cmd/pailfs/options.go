@@ -1,6 +1,11 @@
 package main
 
-import "github.com/urfave/cli/v2"
+import (
+	"fmt"
+	"os"
+
+	"github.com/urfave/cli/v2"
+)
 
 // cliFlags makes the library's flags from the table. The library neither reads the environment nor fills in defaults:
 // resolve does, so that -o can stand between a flag and a variable.
@@ -29,6 +34,11 @@ func mountFlags() []cli.Flag {
 
 // settingsOf resolves the options of a command from its flags, -o, the environment and the configuration files.
 func settingsOf(c *cli.Context, opts []option) (*settings, error) {
+	for _, n := range unknownVariables(os.Environ()) {
+		if _, err := fmt.Fprintf(c.App.ErrWriter, "pailfs: note: %s\n", n); err != nil {
+			return nil, err
+		}
+	}
 	r := requestOf(c, opts)
 	if err := r.configure(); err != nil {
 		return nil, err

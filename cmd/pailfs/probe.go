@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -17,10 +19,11 @@ const longestProbe = 20 * time.Second
 func storeConfig(command string, s *settings) (s3client.Config, error) {
 	cfg := s3client.Config{
 		Region: s.Region, Endpoint: s.Endpoint, Provider: s.Provider,
-		Credentials:   s3client.CredentialsConfig{File: s.CredentialsFile, Profile: s.Profile, Anonymous: s.Anonymous},
+		Credentials:   s3client.CredentialsConfig{File: cmp.Or(s.CredentialsFile, credentialsOfUnit(os.Getenv)), Profile: s.Profile, Anonymous: s.Anonymous},
 		CAFile:        s.CAFile,
 		VirtualHosted: s.VirtualHosted,
 		Timeout:       s.Timeout, MaxRequests: s.MaxRequests, WriteRate: s.WriteRate,
+		BandwidthUp: s.Bandwidth.Up, BandwidthDown: s.Bandwidth.Down,
 		UserAgent: "pailfs/" + buildInfo().Version,
 	}
 	s.Keys.fill(&cfg.Credentials)
@@ -65,19 +68,19 @@ func openStore(command, cannot, bucket string, s *settings) (*s3client.Client, s
 }
 
 // probe proves with one cheap request that the store answers, accepts the credentials and has the bucket. It is tried
-// for a short time only, with a client of its own, whose error then names the last cause.
-func probe(ctx context.Context, cfg s3client.Config, bucket, prefix string) error {
+// for a short time only, with a client of its own, whose error then names the last cause. Empty: there is nothing to see yet.
+func probe(ctx context.Context, cfg s3client.Config, bucket, prefix string) (empty bool, err error) {
 	cfg.Timeout = min(cfg.Timeout, longestProbe)
 	store, err := s3client.Open(cfg)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if bucket == "" {
-		_, err = store.Buckets(ctx)
-		return err
+		buckets, err := store.Buckets(ctx)
+		return len(buckets) == 0, err
 	}
-	_, err = store.List(ctx, s3client.ListRequest{Bucket: bucket, Prefix: prefix, Max: 1})
-	return err
+	page, err := store.List(ctx, s3client.ListRequest{Bucket: bucket, Prefix: prefix, Max: 1})
+	return len(page.Objects)+len(page.Prefixes) == 0 && page.Next == "", err
 }
 
 // serverClock reads the Date of any answer of the endpoint. The certificate is not checked: nothing is sent and nothing

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -100,38 +101,23 @@ func names(n int64) string {
 	return fmt.Sprintf("%d names", n)
 }
 
-// storingShow tells people on one line of a terminal how far a mount is with what was left; elsewhere nothing.
-type storingShow struct {
-	out   io.Writer
-	on    bool
-	drawn bool
-}
-
-func newStoringShow(out io.Writer) *storingShow {
-	_, terminal := terminalWidth(out)
-	return &storingShow{out: out, on: terminal}
-}
-
-func (s *storingShow) draw(p progress) {
-	if s.on {
-		fmt.Fprintf(s.out, "\r\x1b[Kstoring: %v", p)
-		s.drawn = true
+// storingText is how far the end of a mount is, in a line.
+func storingText(p progress, rate float64) string {
+	text := p.String()
+	if rate >= 1 {
+		text += fmt.Sprintf(", %s/s", formatSize(int64(rate)))
+		if left := p.Total - p.Done; left > 0 {
+			text += fmt.Sprintf(", %s left", shortTime(time.Duration(float64(left)/rate*float64(time.Second))))
+		}
 	}
-}
-
-// clear ends the line.
-func (s *storingShow) clear() {
-	if s.drawn {
-		fmt.Fprint(s.out, "\r\x1b[K")
-		s.drawn = false
-	}
+	return text
 }
 
 // progressShow tells people how far something is: a bar on one line of a terminal, else a line every few seconds.
 type progressShow struct {
-	doing string // "warming"
 	out   io.Writer
-	width int // of the terminal, 0 for none
+	width int               // of the terminal, 0 for none
+	say   func(text string) // where there is no terminal
 	now   func() time.Time
 
 	meter meter
@@ -144,7 +130,14 @@ const tellEvery = 5 * time.Second
 
 func newProgressShow(doing string, out io.Writer, now func() time.Time) *progressShow {
 	width, _ := terminalWidth(out)
-	return &progressShow{doing: doing, out: out, width: width, now: now, told: now()}
+	return &progressShow{out: out, width: width, now: now, told: now(), say: func(text string) { fmt.Fprintln(out, doing+": "+text) }}
+}
+
+// newStoringShow is that of a mount that ends: a bar where its standard error is a terminal, else lines of its log.
+func newStoringShow(stderr io.Writer, log *slog.Logger) *progressShow {
+	s := newProgressShow("storing", stderr, time.Now)
+	s.say = func(text string) { log.Info("storing what is left", "progress", text) }
+	return s
 }
 
 func (s *progressShow) warm(p warmProgress) {
@@ -155,13 +148,26 @@ func (s *progressShow) flush(p flushProgress) {
 	s.show(p.BytesDone, p.Bytes, func(rate float64) string { return flushText(p, rate) })
 }
 
+func (s *progressShow) storing(p progress) {
+	done, total := p.Done, p.Total
+	if total == 0 {
+		done, total = p.NamesDone, p.Names
+	}
+	s.show(done, total, func(rate float64) string {
+		if p.Total == 0 {
+			rate = 0 // of names it says little
+		}
+		return storingText(p, rate)
+	})
+}
+
 func (s *progressShow) show(done, total int64, say func(rate float64) string) {
 	now := s.now()
 	s.meter.add(now, done)
 	text := say(s.meter.rate())
 	if s.width == 0 {
 		if now.Sub(s.told) >= tellEvery {
-			fmt.Fprintln(s.out, s.doing+": "+text)
+			s.say(text)
 			s.told = now
 		}
 		return

@@ -80,7 +80,7 @@ func locateFor(command string) locator {
 		if err != nil {
 			return nil, &failure{code: exitHost, command: command, message: fmt.Sprintf("the mount table cannot be read: %v", err)}
 		}
-		return table.locate(dirs, command, wd, given)
+		return table.locate(dirs, command, wd, mountpointOf(given))
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 // first argument, and mount(8) calls `mount.pailfs BUCKET DIR -o ...`. Everything behind "--" is an argument. A word
 // after a flag that takes a value is that value. "-oX" is "-o X".
 func reorder(app *cli.App, args []string) []string {
-	if len(args) == 0 || args[len(args)-1] == "--generate-bash-completion" {
+	if len(args) == 0 {
 		return args
 	}
 	head, leaf := leafOf(app, args)

@@ -37,7 +37,6 @@ func TestReorder(t *testing.T) {
 		{"pailfs bucket acl set b private --region KR1", "pailfs bucket acl set --region KR1 -- b private"},
 		{"pailfs bucket acl", "pailfs bucket acl"},
 		{"pailfs uploads abort b --older-than 5m --dry-run", "pailfs uploads abort --older-than 5m --dry-run -- b"},
-		{"pailfs mount b --re --generate-bash-completion", "pailfs mount b --re --generate-bash-completion"},
 	} {
 		in := strings.Fields(c.in)
 		before := slices.Clone(in)

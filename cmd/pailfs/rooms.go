@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"sync"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -15,36 +14,31 @@ import (
 
 	"pailfs/cache"
 	pfs "pailfs/fs"
-	"pailfs/fs/ahead"
-	"pailfs/fs/content"
 	"pailfs/fs/journal"
-	"pailfs/fs/outbox"
-	"pailfs/fs/tree"
+	"pailfs/fs/lend"
 	"pailfs/fs/upload"
+	"pailfs/fs/wired"
 	"pailfs/s3client"
 )
 
 // mounted is a mount that answers, with its rooms.
 type mounted struct {
-	plan     *mountPlan
-	log      *slog.Logger
-	client   *s3client.Client
-	journal  *journal.Journal
-	uploads  *uploadNotes
-	renames  *renameNotes
-	uploader *upload.Uploader
-	files    *content.Files
-	disk     *cache.Disk // nil: no disk cache
-	blocks   *cache.Blocks
-	archive  *cache.Archive // nil: what HEADs say is not kept for the next mount
-	names    *tree.Tree
-	outbox   *outbox.Outbox // nil: every change of a name is in the store when its call returns
-	server   *pfs.Server
-	face     atomic.Pointer[pfs.Server] // the same, for what runs in the background before it is there
-	runtime  *runtimeFile
-	earlier  earlierRun
-	lost     []unsavedFile                 // what earlier runs left and nobody can read
-	closers  []func(context.Context) error // in the order of opening; closed in reverse
+	*wired.Rooms
+	plan    *mountPlan
+	log     *slog.Logger
+	client  *s3client.Client
+	disk    *cache.Disk    // nil: no disk cache
+	archive *cache.Archive // nil: what HEADs say is not kept for the next mount
+	runtime *runtimeFile
+	loan    *lend.Loan // nil: the mount is no mount-helper's
+	device  string     // of the mount in this process's mount table, "" where it is not there
+	watched *observer  // who scrapes and probes it
+	probe   *storeProbe
+	pulse   pulse
+	ending  atomic.Bool // unmounted, or about to be
+	stays   atomic.Bool // its mount point is gone, and it goes on
+	tuning  tuning
+	closers []func(context.Context) error // of what the rooms are built of, in the order of opening; closed in reverse
 }
 
 // open takes the mount point, proves that the store answers, builds the rooms and mounts.
@@ -57,118 +51,104 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 		}
 	}()
 	m.runtime, err = openRuntime(runDir(), runtimeState{PID: os.Getpid(), Mountpoint: p.mountpoint, Source: p.source(),
-		StateDir: p.StateDir, LogFile: p.LogFile, Started: time.Now(), Options: p.written()})
+		StateDir: p.StateDir, LogFile: p.LogFile, Started: time.Now(), Options: p.written(), Lent: p.lent()})
 	if err != nil {
 		return m, err
 	}
-	if err := probe(ctx, p.store, p.bucket, p.prefix); err != nil {
+	empty, err := probe(ctx, p.store, p.bucket, p.prefix)
+	if err != nil {
 		return m, err
 	}
-	small := ahead.New(budgetOf(p.Memory).ahead)
-	if err := m.openRooms(ctx, small); err != nil {
+	if empty && p.prefix != "" {
+		log.Info("nothing is below the prefix yet", "bucket", p.bucket, "prefix", p.prefix)
+		p.notes = append(p.notes, fmt.Sprintf("nothing is below %s/%s yet: a directory of that name comes with its first file", shown(p.bucket), shown(p.prefix)))
+	}
+	if err := m.openRooms(ctx); err != nil {
 		return m, err
 	}
-	left := m.loadEarlier(ctx)
-	if err := m.mount(ctx, small); err != nil {
+	sayEarlier(m.log, m.Earlier)
+	if err := m.mount(ctx); err != nil {
 		return m, err
 	}
-	if !p.ReadOnly {
-		m.files.Start(context.WithoutCancel(ctx))
-		m.abortLeft(context.WithoutCancel(ctx), left)
-		m.abortOrphans(context.WithoutCancel(ctx))
-	}
+	m.device = deviceOf(p.mountpoint)
+	m.noteInUtab()
+	m.Start(ctx)
 	return m, nil
 }
 
-func (m *mounted) mount(ctx context.Context, small *ahead.Dirs) (err error) {
+func (m *mounted) mount(ctx context.Context) error {
 	p := m.plan
 	whole, off := m.passthrough()
-	head := m.client.Head
-	if !p.FullAttributes {
-		head = nil
+	o := pfs.Options{
+		Mountpoint: p.mountpoint, Source: p.source(), AllowOther: p.AllowOther, XAttr: p.XAttr, MountOptions: p.MountWords,
+		Whole: whole, PassthroughOff: off, Timeout: p.Timeout, MaxInodes: budgetOf(p.Memory).inodes,
 	}
-	var box pfs.Outbox
-	if m.outbox != nil {
-		box = m.outbox
+	if err := m.borrow(ctx, &o); err != nil {
+		return err
 	}
-	m.server, err = pfs.Mount(ctx, pfs.Options{
-		Tree: m.names, Files: m.files, Mountpoint: p.mountpoint, Source: p.source(),
-		ReadOnly: p.ReadOnly, AllowOther: p.AllowOther, XAttr: p.XAttr, MountOptions: p.MountWords,
-		Ahead: small, Head: head, Whole: whole, PassthroughOff: off, Outbox: box, Behind: p.behind(), Forget: m.uploader.Forget, Kept: m.journal.Sync,
-		TTL: p.MetadataTTL, Timeout: p.Timeout, Log: m.log, Debug: p.LogLevel <= slog.LevelDebug,
-	})
-	m.face.Store(m.server)
-	return err
+	if err := m.Mount(ctx, o, pfs.Mount); err != nil {
+		return err
+	}
+	m.tellLender()
+	return nil
 }
 
-// openRooms builds everything between the store and the face: client, cache, journal, upload, tree, content.
-func (m *mounted) openRooms(ctx context.Context, small *ahead.Dirs) error {
-	p, share := m.plan, budgetOf(m.plan.Memory)
-	client, err := s3client.Open(p.store)
+// openRooms builds everything between the store and the face: client, journal, caches, and the rooms themselves.
+func (m *mounted) openRooms(ctx context.Context) error {
+	p := m.plan
+	cfg := p.store
+	cfg.Trace = traceTo(m.log)
+	cfg.Credentials.Log = m.log
+	client, err := s3client.Open(cfg)
 	if err != nil {
 		return err
 	}
 	m.client = client
+	m.probe = m.newStoreProbe()
 	m.closers = append(m.closers, func(context.Context) error { return client.Close() })
-	kept, err := openJournal(ctx, journal.Options{Dir: journalDir(p.StateDir, p.mountpoint),
-		MemoryBytes: share.spools, Log: m.log})
+	kept, err := wired.OpenJournal(ctx, journal.Options{Dir: journalDir(p.StateDir, p.mountpoint),
+		MemoryBytes: budgetOf(p.Memory).spools, Log: m.log})
 	if err != nil {
 		return err
 	}
-	m.journal = kept
-	if err := p.bindState(kept); err != nil {
-		return errors.Join(err, kept.Close())
-	}
 	m.closers = append(m.closers, func(context.Context) error { return kept.Close() })
+	if err := errors.Join(p.bindState(kept), p.bindKeys(kept, client.Keys, m.log)); err != nil {
+		return err
+	}
 	if err := m.openDisk(); err != nil {
 		return err
 	}
-	m.blocks = cache.NewBlocks(cache.BlocksOptions{MemoryBytes: share.blocks, Disk: m.disk, Fetch: m.fetch})
-	m.closers = append(m.closers, m.blocks.Close)
 	verify, err := upload.ParseVerify(p.Verify)
 	if err != nil {
 		return err
 	}
-	m.uploads = newUploadNotes(kept, p.storeID())
-	m.renames = newRenameNotes(kept, m.log)
-	uploader := upload.New(upload.Options{Store: client, Limits: upload.LimitsOf(client.Profile(), p.PartSize), Verify: verify,
-		Register: m.uploads, Log: m.log})
-	m.uploader = uploader
-	m.closers = append(m.closers, uploader.Close)
 	m.openArchive()
-	m.names = tree.New(tree.Options{
-		Archive: m.archive,
-		Store:   client, Bucket: p.bucket, Prefix: p.prefix,
-		TTL: namesTTL(p.MetadataTTL), Full: p.FullAttributes, MaxEntries: share.namesWith(p.FullAttributes),
-		UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
-		Copy: uploader.Copy, Now: time.Now, Log: m.log, ReadOnly: p.ReadOnly, Later: m.later(), Drain: m.drainNames, Finish: m.finishName, Intents: m.renames, BucketPattern: p.BucketPattern,
-		Attributes: pfs.Attributes(small, func() *content.Files { return m.files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {
-			return client.Head(ctx, e.Bucket, e.Key)
-		}),
-	})
-	m.closers = append(m.closers, func(context.Context) error { m.names.Close(); return nil })
-	m.files = content.New(m.contentOptions(share))
+	m.Rooms = wired.Open(ctx, m.roomsOptions(kept, verify))
 	return nil
 }
 
-func (m *mounted) contentOptions(share budget) content.Options {
-	p := m.plan
+func (m *mounted) roomsOptions(kept *journal.Journal, verify upload.Verify) wired.Options {
+	p, share := m.plan, budgetOf(m.plan.Memory)
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
-	return content.Options{
-		Store: m.client, Blocks: m.blocks, Journal: m.journal, Uploader: m.uploader,
-		Headers: func(ctx context.Context, id content.ID, streaming bool) (s3client.Headers, error) {
-			return m.names.UploadHeaders(ctx, id.Bucket, id.Key, streaming)
-		},
-		Outdated:   func(v cache.Version) { m.names.Outdated(v.Bucket, v.Key, v.ETag) },
-		Stored:     func(id content.ID, o s3client.Object) { m.names.Stored(id.Bucket, id.Key, o) },
-		CheckAfter: p.MetadataTTL, Log: m.log, Host: host,
-		Readahead: min(mostReadahead, share.readahead), ReadaheadTotal: share.readahead,
-		Behind: p.behind(), MaxLag: p.MaxLag, Hold: m.holdName, Guard: m.holdKey, Rewriting: m.rewriting,
+	journals, own := filepath.Split(journalDir(p.StateDir, p.mountpoint))
+	return wired.Options{
+		Store: m.client, Journal: kept, Disk: m.disk, Archive: m.archive, Log: m.log,
+		Bucket: p.bucket, Prefix: p.prefix, BucketPattern: p.BucketPattern, StoreID: p.storeID(), Journals: journals, Own: own, Host: host,
+		ReadOnly: p.ReadOnly, Behind: p.behind(), Full: p.FullAttributes, UID: p.UID, GID: p.GID, FileMode: p.FileMode, DirMode: p.DirMode,
+		TTL: p.MetadataTTL, MaxLag: p.MaxLag, Limits: upload.LimitsOf(m.client.Profile(), p.PartSize), Verify: verify,
+		Memory: wired.Memory{Blocks: share.blocks, Ahead: share.ahead, Readahead: min(mostReadahead, share.readahead),
+			ReadaheadTotal: share.readahead, Names: share.namesWith(p.FullAttributes)},
 	}
 }
+
+// behind says whether calls return before the store has what they changed.
+func (p *mountPlan) behind() bool { return p.Durability == durabilityJournal && !p.ReadOnly }
+
+// storeID tells stores apart in the state directory.
+func (p *mountPlan) storeID() string { return storeName(p.store.Region, p.store.Endpoint) }
 
 // openDisk opens the disk cache where one is wanted: a directory of this mount point's own.
 func (m *mounted) openDisk() error {
@@ -221,39 +201,12 @@ func stacked(dir string) string {
 	return ""
 }
 
-// fetch reads a range of a version for the cache: the ETag pins it. The answer has the attributes as well.
-func (m *mounted) fetch(ctx context.Context, v cache.Version, off, length int64) (io.ReadCloser, error) {
-	body, o, err := m.client.Get(ctx, s3client.GetRequest{Bucket: v.Bucket, Key: v.Key, ETag: v.ETag, Offset: off, Length: length})
-	if err == nil && o.Headers != nil {
-		m.names.Learn(v.Bucket, v.Key, o)
-	}
-	return body, err
-}
-
-// namesTTL is --metadata-ttl as tree takes it: there 0 means its default, and a negative one that nothing is trusted.
-func namesTTL(ttl time.Duration) time.Duration {
-	if ttl == 0 {
-		return -1
-	}
-	return ttl
-}
-
-// recover stores what earlier runs kept, and completes the renames that they had begun.
-func (m *mounted) recover(ctx context.Context) (stored int, failed []error) {
-	if m.plan.ReadOnly {
-		return 0, nil
-	}
-	var renames []error
-	var renaming sync.WaitGroup
-	renaming.Go(func() { renames = m.renames.complete(ctx, m.server.CompleteRename) })
-	stored, failed = m.files.Recover(ctx)
-	renaming.Wait()
-	return stored, append(failed, renames...)
-}
-
-// closeRooms closes in reverse what was opened.
+// closeRooms closes the rooms, and then in reverse what they were built of.
 func (m *mounted) closeRooms(ctx context.Context) error {
 	var errs []error
+	if m.Rooms != nil {
+		errs = append(errs, m.Rooms.Close(ctx))
+	}
 	for i := len(m.closers) - 1; i >= 0; i-- {
 		errs = append(errs, m.closers[i](ctx))
 	}

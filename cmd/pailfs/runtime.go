@@ -24,6 +24,8 @@ type runtimeState struct {
 	StateDir   string    `json:"state_dir"`
 	LogFile    string    `json:"log_file,omitempty"`
 	Started    time.Time `json:"started"`
+	// Lent: somebody else has mounted it, and the mount point is a name alone.
+	Lent bool `json:"lent,omitempty"`
 	// Options are the values the mount was begun with, as written. There is no secret among them.
 	Options  map[string]string `json:"options,omitempty"`
 	Socket   string            `json:"socket,omitempty"` // file name of the control socket, beside this file

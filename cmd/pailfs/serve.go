@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	pfs "pailfs/fs"
 )
 
 const (
@@ -30,15 +32,18 @@ type service struct {
 	log  *slog.Logger
 	// ready is called once: with nil when the mount answers, or with why it does not.
 	ready func(*failure)
-	// reopenLog is called at SIGHUP; nil in the foreground, where SIGHUP means that the terminal is gone.
+	// reopenLog is called at SIGHUP; nil where there is nothing to open again. In the foreground SIGHUP then means that the
+	// terminal is gone, but in a unit, which has none, that it is to be reloaded.
 	reopenLog func() error
-	// show tells people how far storing is; nil when nobody watches.
-	show *storingShow
+	// show tells people, or the log, how far storing is.
+	show *progressShow
+	// notify tells systemd how the mount is; nil where no unit's process runs.
+	notify *notifier
 }
 
 func serveInForeground(ctx context.Context, plan *mountPlan, stderr io.Writer) error {
 	out := stderr
-	s := &service{plan: plan, ready: func(*failure) {}, show: newStoringShow(stderr)}
+	s := &service{plan: plan, ready: func(*failure) {}}
 	if plan.LogFile != "" {
 		l, err := openLog(plan.LogFile)
 		if err != nil {
@@ -49,6 +54,7 @@ func serveInForeground(ctx context.Context, plan *mountPlan, stderr io.Writer) e
 		s.reopenLog = l.Reopen
 	}
 	s.log = newLog(out, plan.settings)
+	s.show = newStoringShow(stderr, s.log)
 	return s.run(ctx)
 }
 
@@ -61,13 +67,20 @@ func (s *service) run(ctx context.Context) error {
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP)
 	defer signal.Stop(signals)
 
+	s.notify = newNotifier(s.log)
+	watched, err := openObserver(ctx, s.plan.MetricsAddr, s.plan.DebugAddr, s.log)
+	if err != nil {
+		return s.unmounted(err)
+	}
+	for _, n := range s.plan.notes {
+		s.log.Warn(n)
+	}
 	m, err := s.open(ctx, signals)
 	if err != nil {
-		f := s.plan.failure(err, "")
-		s.log.Error("mount failed", "err", f.message)
-		s.ready(f)
-		return f
+		return s.unmounted(errors.Join(err, watched.Close()))
 	}
+	m.watched = watched
+	watched.Mounted(rooms{m})
 	s.log.Info("mounted", "mountpoint", s.plan.mountpoint, "source", s.plan.source(), "version", buildInfo().Version,
 		"memory", s.plan.Memory, "state", s.plan.StateDir)
 	if s.plan.behind() {
@@ -75,7 +88,17 @@ func (s *service) run(ctx context.Context) error {
 	}
 	ctl := s.startControl(ctx, m)
 	s.ready(nil)
+	s.tellSystemd(m)
 	return s.serve(ctx, m, ctl, signals)
+}
+
+// unmounted says that there will be no mount.
+func (s *service) unmounted(err error) error {
+	f := s.plan.failure(err, "")
+	s.log.Error("mount failed", "err", f.message)
+	s.notify.Status(f.message)
+	s.ready(f)
+	return f
 }
 
 // open mounts; a signal meanwhile ends the attempt.
@@ -105,15 +128,18 @@ func (s *service) open(ctx context.Context, signals <-chan os.Signal) (*mounted,
 
 // undo takes back a mount that nobody has used.
 func (s *service) undo(m *mounted) error {
-	err := m.server.Unmount()
-	if err != nil {
-		err = m.server.Detach()
+	err := m.Server.Unmount()
+	if err != nil && !errors.Is(err, pfs.ErrNotOurs) {
+		err = m.Server.Detach()
+	}
+	if errors.Is(err, pfs.ErrNotOurs) { // it ends with this process
+		err = nil
 	}
 	closing, cancel := context.WithTimeout(context.Background(), keepGrace)
 	defer cancel()
 	storing, stop := context.WithCancel(closing)
 	stop() // what an earlier run left stays in the journal
-	if err := m.files.Close(storing); err != nil {
+	if err := m.Files.Close(storing); err != nil {
 		s.log.Info("what an earlier run left is not stored", "err", err)
 	}
 	return errors.Join(err, m.closeRooms(closing), m.discardRuntime())
@@ -121,13 +147,15 @@ func (s *service) undo(m *mounted) error {
 
 // serve waits for the end of the mount and stores what is left.
 func (s *service) serve(ctx context.Context, m *mounted, ctl *control, signals <-chan os.Signal) error {
-	recovery := startRecovery(context.WithoutCancel(ctx), m.recover, s.log)
+	recovery := startRecovery(context.WithoutCancel(ctx), m.Recover, s.log)
 	unmounted := make(chan struct{})
 	go func() {
 		defer close(unmounted)
-		m.server.Wait()
+		m.Server.Wait()
 	}()
-	sig := s.wait(ctx, unmounted, signals)
+	sig := s.wait(ctx, m.loan.Stop(), unmounted, signals)
+	m.ending.Store(true)
+	s.notify.Stopping(s.plan.drainPatience())
 	ctl.Drain()
 
 	// From here on a signal means: do not wait for the store any longer.
@@ -137,18 +165,21 @@ func (s *service) serve(ctx context.Context, m *mounted, ctl *control, signals <
 	patience.Go(func() { s.stopWaiting(stop, ended, signals) })
 	d := s.drainOf(m)
 	if sig != "" {
-		s.leave(draining, m, d, unmounted, sig)
+		d.waited = s.leave(draining, m, d, unmounted, sig)
 	}
 	res := d.finish(draining, recovery, s.plan.StateDir, s.plan.mountpoint)
 	close(ended)
 	stop()
 	patience.Wait()
 	s.stopControl(m, ctl)
+	if err := m.watched.Close(); err != nil {
+		s.log.Debug("closing what is probed", "err", err)
+	}
 	return s.end(m, res)
 }
 
-// wait serves until the mount is gone or a signal asks to stop, whose name it returns.
-func (s *service) wait(ctx context.Context, unmounted <-chan struct{}, signals <-chan os.Signal) string {
+// wait serves until the mount is gone, or a signal or the mount-helper asks to stop, whose name it returns.
+func (s *service) wait(ctx context.Context, asked, unmounted <-chan struct{}, signals <-chan os.Signal) string {
 	for {
 		select {
 		case <-unmounted:
@@ -156,16 +187,31 @@ func (s *service) wait(ctx context.Context, unmounted <-chan struct{}, signals <
 			return ""
 		case <-ctx.Done():
 			return "canceled"
+		case <-asked:
+			s.log.Info("stopping: the mount-helper asks for it")
+			return "mount-helper"
 		case sig := <-signals:
-			if sig != unix.SIGHUP || s.reopenLog == nil {
+			if sig != unix.SIGHUP || s.reopenLog == nil && s.notify == nil {
 				s.log.Info("stopping", "signal", sig.String())
 				return sig.String()
 			}
-			if err := s.reopenLog(); err != nil {
-				s.log.Error("the log cannot be opened again", "err", err)
-			} else {
-				s.log.Info("log opened again")
-			}
+			s.reload()
+		}
+	}
+}
+
+// reload carries out SIGHUP. What else may change, the credentials file, is looked at all the time.
+func (s *service) reload() {
+	s.notify.Reloading()
+	defer s.notify.Ready()
+	switch {
+	case s.reopenLog == nil:
+		s.log.Info("nothing to reload: the log is standard error")
+	default:
+		if err := s.reopenLog(); err != nil {
+			s.log.Error("the log cannot be opened again", "err", err)
+		} else {
+			s.log.Info("log opened again")
 		}
 	}
 }
@@ -188,51 +234,60 @@ func (s *service) stopWaiting(stop context.CancelFunc, ended <-chan struct{}, si
 }
 
 // leave takes the mount away because a signal asked for it. A mount that is in use stays until what was written so far is
-// stored, and is then detached: its programs get errors from there on.
-func (s *service) leave(ctx context.Context, m *mounted, d drain, unmounted <-chan struct{}, sig string) {
+// stored, and is then detached: its programs get errors from there on. True: a store that is away was waited for.
+func (s *service) leave(ctx context.Context, m *mounted, d drain, unmounted <-chan struct{}, sig string) (waited bool) {
 	tried := make(chan error, 1)
-	go func() { tried <- m.server.Unmount() }()
+	go func() { tried <- m.Server.Unmount() }()
 	grace := time.NewTimer(unmountGrace)
 	defer grace.Stop()
 	select {
 	case err := <-tried:
-		if err == nil {
-			return
+		switch {
+		case err == nil:
+			return false
+		case errors.Is(err, pfs.ErrNotOurs):
+			s.log.Info("the mount is left to whoever mounted it: it is dead when this process has stored everything and ends", "err", err)
+			return false
 		}
-		if info, tableErr := mountAt(s.plan.mountpoint); tableErr == nil && info == nil {
-			return // taken away already; programs that still hold files get errors when this process ends
+		if info, tableErr := mountAt(s.plan.mountpoint); tableErr == nil && info == nil && !s.plan.lent() {
+			return false // taken away already; programs that still hold files get errors when this process ends
 		}
 		s.log.Warn("the mount is in use: storing what was written, then detaching it", "signal", sig, "err", err)
 	case <-unmounted:
-		return
+		return false
 	case <-grace.C:
 		s.log.Warn("the kernel does not let go of the mount", "after", unmountGrace)
-		return
+		return false
 	}
-	if err := d.store(ctx); err != nil {
+	err := d.store(ctx)
+	if err != nil {
 		s.log.Error("not all could be stored", "err", err)
 	}
-	if err := m.server.Detach(); err != nil {
+	if err := m.Server.Detach(); err != nil {
 		s.log.Error("the mount cannot be detached", "mountpoint", s.plan.mountpoint, "err", err)
 	}
+	return err != nil
 }
 
 func (s *service) drainOf(m *mounted) drain {
 	d := drain{
-		files: m.files, stall: s.plan.Timeout, keeping: keepGrace,
+		files: m.Files, stall: s.plan.Timeout, keeping: keepGrace,
 		kept: func() []unsavedFile { return append(rooms{m}.pendingNames(), m.kept()...) },
 		sent: m.moved,
+		waits: func(err error) {
+			s.log.Warn("not all could be stored; it is tried again while the store may come back", "patience", s.plan.Timeout, "err", err)
+		},
 	}
-	if m.outbox != nil {
-		d.names = m.outbox
+	if m.Outbox != nil {
+		d.names = m.Outbox
 	}
 	told := func(write func(done, total int64) error) func(done, total int64) {
 		return func(done, total int64) {
 			if err := write(done, total); err != nil {
 				s.log.Debug("progress cannot be written", "err", err)
 			}
-			if p := m.runtime.State().Progress; s.show != nil && p != nil {
-				s.show.draw(*p)
+			if p := m.runtime.State().Progress; p != nil {
+				s.show.storing(*p)
 			}
 		}
 	}
@@ -243,7 +298,7 @@ func (s *service) drainOf(m *mounted) drain {
 // moved grows while something goes to the store, or inside it.
 func (m *mounted) moved() int64 {
 	n := m.client.Counters().Snapshot().BytesOut
-	for _, r := range m.names.Renamings() {
+	for _, r := range m.Tree.Renamings() {
 		n += r.Copied + r.Deleted
 	}
 	return n
@@ -251,6 +306,7 @@ func (m *mounted) moved() int64 {
 
 // end closes the rooms, leaves the result for `pailfs umount` and makes it this process's own.
 func (s *service) end(m *mounted, res result) error {
+	s.untellSystemd(res.words())
 	closing, cancel := context.WithTimeout(context.Background(), keepGrace)
 	defer cancel()
 	if err := m.closeRooms(closing); err != nil {
@@ -260,12 +316,11 @@ func (s *service) end(m *mounted, res result) error {
 			res.Message += "; closing: " + first
 		}
 	}
-	if s.show != nil {
-		s.show.clear()
-	}
+	s.show.clear()
 	for _, u := range res.Unsaved {
 		s.log.Error("not stored", "file", u.Path, "change", u.Change, "bytes", u.Bytes, "since", u.Since, "err", u.Error)
 	}
+	m.forgetInUtab()
 	if err := m.runtime.Finish(res); err != nil {
 		s.log.Error("the result cannot be left for umount", "err", err)
 	}
@@ -277,8 +332,13 @@ func (s *service) end(m *mounted, res result) error {
 	return &failure{code: res.Code, command: "mount", message: res.Message, hint: res.Hint}
 }
 
-// crashesTo sends the runtime's report of a crash to a file as well.
+// crashesTo sends the runtime's report of a crash to a file as well, unless standard error is that file: it would have each piece twice,
+// one in the other.
 func crashesTo(f *os.File, log *slog.Logger) {
+	own, err := f.Stat()
+	if stderr, stderrErr := os.Stderr.Stat(); err == nil && stderrErr == nil && os.SameFile(own, stderr) {
+		return
+	}
 	if err := debug.SetCrashOutput(f, debug.CrashOptions{}); err != nil {
 		log.Warn("reports of a crash go to standard error alone", "err", err)
 	}

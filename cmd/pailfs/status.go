@@ -17,29 +17,34 @@ func statusCommand(std stdio) *cli.Command {
 		Name: "status", Usage: "show how mounts are: what is not stored yet, caches, requests, the store", ArgsUsage: "[MOUNTPOINT]",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "json", Usage: "print JSON: an array of objects, one for each mount"},
+			&cli.BoolFlag{Name: "all", Usage: "all that is known of each mount, where there are several; without it a line of each"},
+			&cli.BoolFlag{Name: "ready", Usage: "only say whether the mount can be used: exit code 0 when it is mounted and the store answers, else 1"},
 			&cli.GenericFlag{Name: "watch", Value: new(watchFlag), Usage: "show it again every 2 seconds, or every VALUE (0.5, 10s, 1m)"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() > 1 {
 				f := usagef("status", "at most one argument is needed, not %d", c.NArg())
-				f.hint = "pailfs status [--json] [--watch[=SECONDS]] [MOUNTPOINT]"
+				f.hint = "pailfs status [--all] [--json] [--watch[=SECONDS]] [--ready] [MOUNTPOINT]"
 				return f
+			}
+			if c.Bool("ready") {
+				return ready(c.Context, std, c.Args().First())
 			}
 			every, err := c.Generic("watch").(*watchFlag).interval()
 			if err != nil {
 				return usagef("status", "--watch: %v", err)
 			}
-			s := &status{given: c.Args().First(), json: c.Bool("json"), dirs: runDirs(), std: std, now: time.Now}
+			s := &status{given: mountpointOf(c.Args().First()), json: c.Bool("json"), all: c.Bool("all"), dirs: runDirs(), std: std, now: time.Now}
 			return s.run(c.Context, every)
 		},
 	}
-	cmd.CustomHelpTemplate = plainHelp(cmd.Flags, `   Without MOUNTPOINT all mounts of this user, for root those of all users. Any path on a mount stands for it.
+	cmd.CustomHelpTemplate = plainHelp(cmd.Flags, `   Without MOUNTPOINT all mounts of this user, for root those of all users: a table when there are several. Any path on
+   a mount stands for it, and so does its NAME in the configuration file.
    A mount that was unmounted and is still storing is shown as well, and one whose process was killed.
 
    The exit code is 0 when each mount answers, 6 when one does not, 8 when one has ended and left data that the store
-   does not have.
+   does not have. --ready is for probes: it asks the store when nothing was heard of it for ten seconds.
 `)
-	cmd.BashComplete = completeMounts(cmd, std)
 	return cmd
 }
 
@@ -79,6 +84,7 @@ func (w *watchFlag) interval() (time.Duration, error) {
 type status struct {
 	given string // "" for all mounts
 	json  bool
+	all   bool     // everything of several mounts as well
 	dirs  []string // where runtime files may lie
 	std   stdio
 	now   func() time.Time
@@ -127,9 +133,12 @@ func (s *status) once(ctx context.Context, out io.Writer) error {
 	if s.given != "" && len(reports) == 0 {
 		return s.notMounted("it has just been unmounted, and everything is stored")
 	}
-	if s.json {
+	switch {
+	case s.json:
 		err = printJSON(out, reports)
-	} else {
+	case len(reports) > 1 && !s.all:
+		err = printTable(out, reports, s.now())
+	default:
 		err = printReports(out, reports, s.now())
 	}
 	if err != nil {
@@ -235,7 +244,7 @@ func endOf(v *runtimeView) *statusReport {
 		r.State, r.Why = stateKilled, fmt.Sprintf("its runtime file %s is damaged: %v", v.f.Name(), err)
 	case state.Result == nil:
 		r.State, r.Drain = stateKilled, nil
-		r.Why = "its process is gone without a word"
+		r.Why = "its process is gone without a word; mount it again, and what it had not stored is stored"
 	case state.Result.Code == exitOK:
 		return nil
 	default:
@@ -258,21 +267,4 @@ func codeOf(r statusReport) int {
 		return exitUnsaved
 	}
 	return exitOK
-}
-
-// completeMounts completes flags, and mount points that are served.
-func completeMounts(cmd *cli.Command, std stdio) cli.BashCompleteFunc {
-	flags := cli.DefaultCompleteWithFlags(cmd)
-	return func(c *cli.Context) {
-		flags(c)
-		if n := len(std.args); n > 2 && strings.HasPrefix(std.args[n-2], "-") {
-			return
-		}
-		for _, v := range knownMounts(runDirs()) {
-			if s, err := v.Read(); err == nil && shown(s.Mountpoint) == s.Mountpoint {
-				fmt.Fprintln(std.out, s.Mountpoint)
-			}
-			v.Close()
-		}
-	}
 }

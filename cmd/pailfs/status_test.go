@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"pailfs/s3client"
 )
@@ -24,11 +26,14 @@ func fullReport() statusReport {
 	return statusReport{
 		Mountpoint: "/mnt/x", State: stateDraining, Source: "b", PID: 42, Since: *ago(26 * time.Hour), Version: "1.0",
 		StateDir: "/s", LogFile: "/s/log/x.log", Drain: &progress{Done: 1 << 20, Total: 4 << 20},
-		Store: &storeReport{Endpoint: "https://kr1", Region: "KR1", Provider: "nhn", Away: true, Since: ago(90 * time.Second), Error: "refused\nagain"},
+		Store:    &storeReport{Endpoint: "https://kr1", Region: "KR1", Provider: "nhn", Away: true, Since: ago(90 * time.Second), Error: "refused\nagain", Requests: 120, P50: 0.0125, P99: 2.34},
+		LogLevel: "debug", MetricsAddr: "127.0.0.1:9090", Limits: &limitsReport{Up: 1 << 20, WriteRate: 450, Requests: 64},
+		Operations: &operationsReport{Count: 1000, Failed: 7, InFlight: 2},
 		Unsaved: unsavedOf([]unsavedFile{{Path: "b/a\x1b[2J", Bytes: 3 << 20, Since: *ago(time.Minute), Error: "denied"},
 			{Path: "b/한글 b", Bytes: 1, Since: *ago(time.Hour)}}),
 		Pending: pendingOf([]unsavedFile{{Path: "b/한글 b", Bytes: 1, Since: *ago(time.Hour)},
-			{Path: "b/dir/", Change: changePut, Since: *ago(2 * time.Hour), Error: "denied", Tries: 4, Next: ago(-20 * time.Second)},
+			{Path: "b/dir/", Change: changePut, Since: *ago(2 * time.Hour), Error: "PUT Object b/dir/: denied", Tries: 4, Next: ago(-20 * time.Second)},
+			{Path: "b/due", Change: changePut, Since: *ago(time.Hour), Error: "denied", Tries: 2, Next: ago(-time.Second / 4)},
 			{Path: "b/old", Change: changeDelete, Since: *ago(time.Minute)}}),
 		Recovered: &recoveredReport{Files: 2, Bytes: 5 << 20, Names: 1, Stored: 1, Waiting: 2},
 		Renames: []renameReport{{From: "b/d", To: "b/e", Stage: "copy", Since: *ago(time.Minute), Found: 2000, Copied: 1400},
@@ -55,12 +60,13 @@ func TestStatusText(t *testing.T) {
   state       draining: unmounted, storing what is left, 1 MiB of 4 MiB
   source      b
   process     pid 42, since 2026-04-30 10:00:00 (1d2h), pailfs 1.0
-  store       https://kr1, region KR1, nhn; away for 1m30s: refused again
+  store       https://kr1, region KR1, nhn; away for 1m30s: refused again; last minute 120 requests, half within 12 ms, 99% within 2.3 s
   unsaved     2 files, 3 MiB, oldest 1h, 1 could not be stored
                 "b/a\x1b[2J" (3 MiB): denied
                 b/한글 b (1 B)
-  changes     2 names to be changed in the store, 1 could not be
-                b/dir/ (made here): denied; 4 tries; again in 20s
+  changes     3 names to be changed in the store, 2 could not be
+                b/dir/ (made here): PUT Object: denied; 4 tries; again in 20s
+                b/due (made here): denied; 2 tries; being tried again
   recovered   2 files (5 MiB) and 1 name of an earlier run: 1 stored, 2 waiting
   renaming    b/d to b/e: 1400 of 2000 found so far copied; since 1m
   renaming    b/f to b/g: 20 copied, 5 of the old names deleted; since 1m, of an earlier run
@@ -74,13 +80,58 @@ func TestStatusText(t *testing.T) {
   names       1234 known, 100 with attributes, 2 changed here, 1 keys hidden
   requests    17: GET 12, HEAD 3, LIST 2, PUT 0, COPY 0, POST 0, DELETE 0; 1 retries, 0 throttled
   traffic     1 GiB in, 5 B out
-  log         /s/log/x.log
+  limits      bandwidth 1 MiB/s to the store, no limit from it, 450 writes a second, 64 requests in flight
+  operations  1000 of the kernel, 7 failed, 2 being answered
+  metrics     127.0.0.1:9090
+  log         /s/log/x.log, level debug
 
 "/mnt/\x1b]0;x\a"
   state       killed: its process is gone
   source      s
   process     pid 1, since 2026-05-01 12:00:00 (0s)
 `
+	if b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+// Nothing of what others have named moves the cursor, sets a title or breaks a line.
+func TestNoEscapesReachTheTerminal(t *testing.T) {
+	evil := "a\x1b]0;title\a\x9b2J\u009b31m\r\n\u2028\u202eb"
+	r := fullReport()
+	r.Source, r.Why, r.LogFile, r.Store.Endpoint, r.Store.Error, r.Disk.Paused, r.Passthrough.Why = evil, evil, evil, evil, evil, evil, evil
+	r.Version, r.MetricsAddr, r.Disk.Dir = evil, evil, evil
+	r.Unsaved = unsavedOf([]unsavedFile{{Path: evil, Error: evil}})
+	r.Pending = pendingOf([]unsavedFile{{Path: evil, Change: changePut, Error: evil}})
+	r.Renames[0].From, r.Conflicts.Files[0].Path, r.Conflicts.Files[0].Kept = evil, evil, evil
+	var all, table strings.Builder
+	if err := errors.Join(printReports(&all, []statusReport{r}, testNow), printTable(&table, []statusReport{r, r}, testNow)); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{all.String(), table.String(), oneLine(evil), shown(evil)} {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool {
+			return unicode.IsControl(c) && c != '\n' || unicode.Is(unicode.Bidi_Control, c) || c == '\u2028'
+		}) {
+			t.Errorf("%q", text)
+		}
+	}
+	if plain, _, _ := strings.Cut(table.String(), "`"); strings.Count(plain, "\n") != 3 {
+		t.Errorf("%s", table.String())
+	}
+}
+
+func TestStatusTable(t *testing.T) {
+	var b strings.Builder
+	idle := statusReport{Mountpoint: "/mnt/y", Source: "c", State: stateServing, ReadOnly: true, Store: &storeReport{}, Pending: &pendingReport{}}
+	killed := statusReport{Mountpoint: "/mnt/\x1b]0;x\a", State: stateKilled, Why: "its process is gone", Source: "s", PID: 1, Since: testNow}
+	if err := printTable(&b, []statusReport{fullReport(), idle, killed}, testNow); err != nil {
+		t.Fatal(err)
+	}
+	const want = `MOUNT POINT        SOURCE  STATE      STORE       P50    P99    NOT STORED            FAILED  OLDEST  HITS
+/mnt/x             b       draining   away 1m30s  12 ms  2.3 s  1 file, 1 B, 3 names  2       2h      75%
+/mnt/y             c       read-only  answers     -      -      nothing               0       -       -
+"/mnt/\x1b]0;x\a"  s       killed     -           -      -      -                     -       -       -
+` + "`pailfs status MOUNTPOINT` tells more, --all of all\n"
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
 	}

@@ -79,7 +79,11 @@ func (p page) report(r statusReport) {
 	p.caches(r)
 	p.traffic(r)
 	if r.LogFile != "" {
-		p.line("log", "%s", shown(r.LogFile))
+		level := ""
+		if r.LogLevel != "" {
+			level = ", level " + shown(r.LogLevel)
+		}
+		p.line("log", "%s%s", shown(r.LogFile), level)
 	}
 }
 
@@ -105,6 +109,9 @@ func stateText(r statusReport) string {
 	if r.ReadOnly && text == stateServing {
 		text += ", read-only"
 	}
+	if r.State == stateDetached {
+		text += ": its mount point is gone; it ends when the last file is closed, and the last copy of the mount"
+	}
 	if r.State == stateDraining {
 		text += ": unmounted, storing what is left"
 		if r.Drain != nil {
@@ -128,7 +135,56 @@ func (p page) store(s storeReport) {
 			health += ": " + s.Error
 		}
 	}
-	p.line("store", "%s, region %s, %s; %s", s.Endpoint, shown(s.Region), s.Provider, health)
+	if s.Requests > 0 {
+		health += fmt.Sprintf("; last minute %s", latencyText(s))
+	}
+	p.line("store", "%s, region %s, %s; %s", shown(s.Endpoint), shown(s.Region), s.Provider, health)
+	if s.Keys != "" {
+		p.line("access keys", "%s", p.keysText(s))
+	}
+}
+
+func (p page) keysText(s storeReport) string {
+	text := shown(s.Keys)
+	if s.KeysRead != nil {
+		text += ", read " + p.ago(*s.KeysRead) + " ago"
+	}
+	if s.Trouble != "" {
+		text += "; they cannot be read again: " + s.Trouble
+	}
+	return text
+}
+
+// latencyText is how quickly the store has answered.
+func latencyText(s storeReport) string {
+	return fmt.Sprintf("%d requests, half within %s, 99%% within %s", s.Requests, milliseconds(s.P50), milliseconds(s.P99))
+}
+
+// milliseconds writes a short time: 0.4 ms, 12 ms, 1.5 s.
+func milliseconds(seconds float64) string {
+	switch ms := seconds * 1000; {
+	case ms < 1:
+		return fmt.Sprintf("%.1f ms", ms)
+	case ms < 1000:
+		return fmt.Sprintf("%.0f ms", ms)
+	}
+	return fmt.Sprintf("%.1f s", seconds)
+}
+
+// limits are said where there are any besides the number of requests.
+func (p page) limits(r statusReport) {
+	l := r.Limits
+	if l == nil {
+		return
+	}
+	var words []string
+	if l.Up > 0 || l.Down > 0 {
+		words = append(words, "bandwidth "+bandwidth{l.Up, l.Down}.words())
+	}
+	if l.WriteRate > 0 {
+		words = append(words, fmt.Sprintf("%g writes a second", l.WriteRate))
+	}
+	p.line("limits", "%s", strings.Join(append(words, fmt.Sprintf("%d requests in flight", l.Requests)), ", "))
 }
 
 func (p page) unsaved(u unsavedReport) {
@@ -159,13 +215,18 @@ func (p page) unsaved(u unsavedReport) {
 // left is what is not stored, why, and when it is tried again.
 func (p page) left(f unsavedFile) string {
 	text := f.what()
-	if f.Error != "" {
-		text += ": " + f.Error
+	if f.Error == "" {
+		return text
 	}
+	text += ": " + strings.ReplaceAll(f.Error, " "+f.Path+":", ":") // the line has said which file
 	if f.Tries > 1 {
 		text += fmt.Sprintf("; %d tries", f.Tries)
 	}
-	if f.Next != nil {
+	switch {
+	case f.Next == nil:
+	case f.Next.Sub(p.now) < time.Second:
+		text += "; being tried again"
+	default:
 		text += "; again in " + shortTime(f.Next.Sub(p.now))
 	}
 	return text
@@ -211,7 +272,17 @@ func (p page) journal(j journalReport) {
 	}
 	p.line("durability", "%s; journal of %s: log %s, content %s and %s in memory; %d syncs for %d entries", text, files(j.Records),
 		formatSize(j.Log), formatSize(j.Spool), formatSize(j.Memory), j.Syncs, j.Entries)
+	for i, what := range j.Unreadable {
+		if i == mostUnreadable {
+			p.line("", "  and %d more", len(j.Unreadable)-i)
+			break
+		}
+		p.line("", "  NOT READABLE, and so not stored: %s", shown(what))
+	}
 }
+
+// mostUnreadable parts of a journal are named.
+const mostUnreadable = 5
 
 func (p page) conflicts(c conflictsReport) {
 	const most = 10
@@ -295,6 +366,13 @@ func (p page) traffic(r statusReport) {
 	p.line("requests", "%d: GET %d, HEAD %d, LIST %d, PUT %d, COPY %d, POST %d, DELETE %d; %d retries, %d throttled", c.Total(),
 		c.Get, c.Head, c.List, c.Put, c.Copy, c.Post, c.Delete, c.Retries, c.Throttled)
 	p.line("traffic", "%s in, %s out", formatSize(c.BytesIn), formatSize(c.BytesOut))
+	p.limits(r)
+	if o := r.Operations; o != nil {
+		p.line("operations", "%d of the kernel, %d failed, %d being answered", o.Count, o.Failed, o.InFlight)
+	}
+	if r.MetricsAddr != "" {
+		p.line("metrics", "%s", shown(r.MetricsAddr))
+	}
 }
 
 // ago is how long something has been, in two units at most: 3d4h, 5m20s.

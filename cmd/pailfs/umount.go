@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/moby/sys/mountinfo"
@@ -23,19 +24,20 @@ const mountType = "fuse.pailfs"
 const umountPoll = 100 * time.Millisecond
 
 func umountCommand(std stdio) *cli.Command {
-	return &cli.Command{
+	cmd := &cli.Command{
 		Name: "umount", Aliases: []string{"unmount"}, Usage: "unmount and wait until everything is stored", ArgsUsage: "MOUNTPOINT",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "timeout", Usage: "wait this long for what is being stored, then leave it to the background (default: no limit)"},
 			&cli.BoolFlag{Name: "force", Usage: "take the mount away although programs use it; they get errors from then on"},
+			&cli.BoolFlag{Name: "lazy", Usage: "take its name away at once, and wait for nothing: it ends when the last file is closed"},
 		},
 		Action: func(c *cli.Context) error {
 			if c.NArg() != 1 {
 				f := usagef("umount", "one argument is needed, not %d", c.NArg())
-				f.hint = "pailfs umount [--timeout TIME] [--force] MOUNTPOINT"
+				f.hint = "pailfs umount [--timeout TIME] [--force | --lazy] MOUNTPOINT"
 				return f
 			}
-			u := &umount{given: c.Args().First(), force: c.Bool("force"), std: std, dirs: runDirs()}
+			u := &umount{program: "pailfs: umount", given: mountpointOf(c.Args().First()), force: c.Bool("force"), lazy: c.Bool("lazy"), std: std, dirs: runDirs()}
 			if v := c.String("timeout"); v != "" {
 				d, err := parseDuration(v)
 				if err != nil || d <= 0 {
@@ -46,12 +48,23 @@ func umountCommand(std stdio) *cli.Command {
 			return u.run(c.Context)
 		},
 	}
+	cmd.CustomHelpTemplate = plainHelp(cmd.Flags, `   Without --force a mount that programs use stays. What is being stored is shown; Ctrl-C ends the waiting, not the storing, and
+   the same command waits again. After a crash it takes the dead mount away and says what was left.
+   umount(8) does the same where umount.fuse.pailfs is installed; fusermount3 -u unmounts and cannot wait.
+   MOUNTPOINT may be the NAME that a mount has in the configuration file.
+
+   The exit code is 0 when everything is stored, 6 when the mount is in use or there is none, 8 when something is not stored:
+   it is named, and kept for the next mount.
+`)
+	return cmd
 }
 
 // umount is one run of `pailfs umount`.
 type umount struct {
+	program string // as messages begin
 	given   string
 	force   bool
+	lazy    bool
 	timeout time.Duration // 0: no limit
 	std     stdio
 	dirs    []string // where runtime files may lie
@@ -63,7 +76,7 @@ type umount struct {
 func runDirs() []string {
 	dirs := []string{runDir()}
 	if os.Geteuid() == 0 {
-		for _, pattern := range []string{"/run/user/*/pailfs", filepath.Join(os.TempDir(), "pailfs-*")} {
+		for _, pattern := range []string{"/run/user/*/pailfs", filepath.Join(os.TempDir(), "pailfs-[0-9]*")} {
 			more, _ := filepath.Glob(pattern) // the patterns are well-formed
 			dirs = append(dirs, more...)
 		}
@@ -76,7 +89,7 @@ func (u *umount) fail(code int, hint, format string, args ...any) *failure {
 }
 
 func (u *umount) run(ctx context.Context) error {
-	where, err := realPath(u.given)
+	where, err := u.place()
 	if err != nil {
 		return u.fail(exitMountPoint, "", "%v", err)
 	}
@@ -90,7 +103,7 @@ func (u *umount) run(ctx context.Context) error {
 	if viewErr == nil {
 		defer view.Close()
 	}
-	if info == nil {
+	if info == nil || info.FSType != mountType && view != nil { // a container's volume is a mount, too
 		return u.notMounted(ctx, view)
 	}
 	if info.FSType != mountType {
@@ -107,7 +120,32 @@ func (u *umount) run(ctx context.Context) error {
 			return err
 		}
 	}
+	if u.lazy {
+		return u.leave(ctx, view)
+	}
 	return u.await(ctx, view)
+}
+
+// leave says what goes on after a lazy unmount.
+func (u *umount) leave(ctx context.Context, view *runtimeView) error {
+	s, err := daemon{view, "umount", u.mountpoint}.Status(ctx)
+	if err != nil || s.Pending == nil || s.Pending.Files+s.Pending.Names == 0 { // nothing is left, or it has ended meanwhile
+		return nil
+	}
+	fmt.Fprintf(u.std.err, "%s: %s is detached; its process (pid %d) still has to store %s\n", u.program, u.given, s.PID, pendingCount(*s.Pending))
+	return nil
+}
+
+// pendingCount is how much is not stored yet.
+func pendingCount(p pendingReport) string {
+	var words []string
+	if p.Files > 0 {
+		words = append(words, fmt.Sprintf("%s (%s)", files(p.Files), formatSize(p.Bytes)))
+	}
+	if p.Names > 0 {
+		words = append(words, names(int64(p.Names)))
+	}
+	return strings.Join(words, " and ")
 }
 
 // stop tells the process of a mount that was taken away by force to end: programs that still hold files would keep it
@@ -142,7 +180,10 @@ func mountAt(path string) (*mountinfo.Info, error) {
 // notMounted is for a place where nothing is mounted any more: its mount may still be storing, or have left a result.
 func (u *umount) notMounted(ctx context.Context, view *runtimeView) error {
 	if view == nil {
-		return u.fail(exitMountPoint, "findmnt -t "+mountType+" lists the mounts", "nothing is mounted there")
+		return u.fail(exitMountPoint, "`pailfs status` lists the mounts", "nothing is mounted there")
+	}
+	if err := u.stopLent(view); err != nil {
+		return err
 	}
 	return u.await(ctx, view)
 }
@@ -150,7 +191,7 @@ func (u *umount) notMounted(ctx context.Context, view *runtimeView) error {
 // blind is for a mount that went without a runtime file that can be read: whether all is stored is not known.
 func (u *umount) blind(err error) error {
 	if errors.Is(err, os.ErrNotExist) {
-		fmt.Fprintf(u.std.err, "pailfs: umount: unmounted; no process of this host is known to serve %s, its log says whether all is stored\n", u.given)
+		fmt.Fprintf(u.std.err, "%s: unmounted; no process of this host is known to serve %s, its log says whether all is stored\n", u.program, u.given)
 		return nil
 	}
 	return &failure{code: exitGeneral, command: "umount", message: fmt.Sprintf("unmounted, but whether all is stored is not known: %v", err),
@@ -164,12 +205,15 @@ func (u *umount) await(ctx context.Context, view *runtimeView) error {
 		ctx, cancel = context.WithTimeout(ctx, u.timeout)
 		defer cancel()
 	}
-	show := newStoringShow(u.std.err)
+	show := newProgressShow(u.program+": storing", u.std.err, time.Now)
 	ticker := time.NewTicker(umountPoll)
 	defer ticker.Stop()
-	for !view.Ended() {
+	for looks := 1; !view.Ended(); looks++ {
 		if s, err := view.Read(); err == nil && s.Progress != nil {
-			show.draw(*s.Progress)
+			show.storing(*s.Progress)
+		} else if looks%copyLooks == 0 && u.held(ctx, view) {
+			show.clear()
+			return u.storedBeside(ctx, view)
 		}
 		select {
 		case <-ticker.C:
@@ -213,7 +257,7 @@ func (u *umount) ended(view *runtimeView) error {
 
 // killed is for a process that left no result: what it has not stored is in its journal.
 func (u *umount) killed(state runtimeState) error {
-	fmt.Fprintf(u.std.err, "pailfs: umount: the process that served %s (pid %d) had ended without a word%s\n", u.given, state.PID, logWords(state))
+	fmt.Fprintf(u.std.err, "%s: the process that served %s (pid %d) had ended without a word%s\n", u.program, u.given, state.PID, logWords(state))
 	list, err := leftInJournal(journalDir(state.StateDir, state.Mountpoint))
 	switch {
 	case errors.Is(err, journal.ErrLocked): // a new mount has it, and stores it
@@ -233,7 +277,7 @@ func logWords(s runtimeState) string {
 	if s.LogFile == "" {
 		return ""
 	}
-	return "; its log is " + s.LogFile
+	return "; its log is " + shown(s.LogFile)
 }
 
 // printUnsaved lists what is left, at most as much as fits a screen.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -251,7 +252,7 @@ func TestAwaitReady(t *testing.T) {
 		`{"ready":false,"code":5,"command":"mount","message":"m","hint":"h"}`: {Code: 5, Command: "mount", Message: "m", Hint: "h"},
 	} {
 		got, err := awaitReady(context.Background(), self, strings.NewReader(in))
-		if err != nil || got != want {
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %+v %v", in, got, err)
 		}
 	}

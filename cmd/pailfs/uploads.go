@@ -57,7 +57,7 @@ func (u uploadJSON) print(out io.Writer) error {
 	if u.Mount != "" {
 		use = "  (being written by the mount at " + shown(u.Mount) + ")"
 	}
-	_, err := fmt.Fprintf(out, "%s  %s  %s%s  %s%s\n", u.Initiated.UTC().Format(time.RFC3339), shortTime(time.Duration(u.Age)*time.Second), size, u.ID, oneLine(u.Key), use)
+	_, err := fmt.Fprintf(out, "%s  %s  %s%s  %s%s\n", u.Initiated.UTC().Format(time.RFC3339), shortTime(time.Duration(u.Age)*time.Second), size, shown(u.ID), shown(u.Key), use)
 	return err
 }
 

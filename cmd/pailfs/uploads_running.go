@@ -15,20 +15,14 @@ type runningUpload struct {
 	ID     string `json:"id"`
 }
 
-// running are the uploads of a mount that have an id.
-func (u *uploadNotes) running() []runningUpload {
-	u.mu.Lock()
-	defer u.mu.Unlock()
+// Uploads are those of a mount that have an id.
+func (r rooms) Uploads() []runningUpload {
 	list := []runningUpload{}
-	for _, note := range u.mu.open {
-		if note.ID != "" {
-			list = append(list, runningUpload{note.Bucket, string(note.Key), note.ID})
-		}
+	for _, u := range r.Register.Running() {
+		list = append(list, runningUpload{u.Bucket, u.Key, u.ID})
 	}
 	return list
 }
-
-func (r rooms) Uploads() []runningUpload { return r.uploads.running() }
 
 func (c *control) uploads(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, c.mount.Uploads())

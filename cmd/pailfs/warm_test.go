@@ -136,7 +136,7 @@ func TestWarmIsTold(t *testing.T) {
 		t.Errorf("%q", out.String())
 	}
 	out.Reset()
-	s = &progressShow{doing: "warming", out: &out, width: 90, now: func() time.Time { return now }}
+	s = &progressShow{out: &out, width: 90, now: func() time.Time { return now }}
 	s.warm(warmProgress{Files: 2, Bytes: 200, BytesDone: 100})
 	s.clear()
 	s.clear()

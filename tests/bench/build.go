@@ -23,6 +23,9 @@ func (r *rig) build(ctx context.Context) error {
 	if len(r.o.binaries) == 0 {
 		need = append(need, "pailfs")
 	}
+	if r.o.floor {
+		need = append(need, floorProgram)
+	}
 	for _, name := range need {
 		if err := r.buildOne(ctx, root, name); err != nil {
 			return err
@@ -59,6 +62,7 @@ func (r *rig) buildOne(ctx context.Context, root, name string) error {
 		"demostore":  {"contrib/demostore", "."},
 		"lagproxy":   {".", "./tests/lagproxy/cmd/lagproxy"},
 		"pailfs":     {".", "./cmd/pailfs"},
+		floorProgram: {".", "github.com/hanwen/go-fuse/v2/example/loopback"},
 	}[name]
 	r.programs[name] = filepath.Join(r.dir, name)
 	args := []string{"build", "-trimpath", "-o", r.programs[name]}

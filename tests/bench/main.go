@@ -4,6 +4,7 @@
 //	go run ./tests/bench [--rounds 5] [--rows seqread,randread] [--links wan,lan] [--out contrib/performance.txt]
 //	go run ./tests/bench --binary bin/old --binary 'bin/new --memory=1GiB'     two builds, or two sets of options
 //	go run ./tests/bench --peers                                               s3fs and rclone besides
+//	go run ./tests/bench --floor                                               what FUSE alone costs besides
 //
 // Rows:
 //
@@ -58,6 +59,7 @@ type options struct {
 	binaries  words
 	mountArgs words
 	peers     bool
+	floor     bool
 	out       string
 	json      bool
 	limit     time.Duration
@@ -117,6 +119,7 @@ func parse(args []string) (options, error) {
 	f.Var(&o.binaries, "binary", "pailfs to measure (default: built here), options of `pailfs mount` may follow; repeated: one against the other")
 	f.Var(&o.mountArgs, "mount-arg", "argument for `pailfs mount`, such as --mount-arg=--max-requests=32; may be repeated")
 	f.BoolVar(&o.peers, "peers", false, "measure s3fs and rclone as well; installs them where that is possible")
+	f.BoolVar(&o.floor, "floor", false, "measure a FUSE file system that stores nothing as well: what no mount can beat")
 	f.StringVar(&o.out, "out", "", "file to which the result is appended")
 	f.BoolVar(&o.json, "json", false, "print every measurement as JSON instead of tables")
 	f.DurationVar(&o.limit, "limit", 5*time.Minute, "most time for one measurement")

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -184,7 +185,7 @@ func (r *rig) rename() row {
 	name := func(i int) string { return fmt.Sprintf("f%04d", i) }
 	fill := func(ctx context.Context) error {
 		r.has["old/"] = false // the one before has taken them away
-		return errors.Join(r.direct.removeAll(ctx, "new/"), r.filled(ctx, "old/", movedFiles, name))
+		return errors.Join(r.direct.removeAll(ctx, "moved/"), r.filled(ctx, "old/", movedFiles, name))
 	}
 	raw := step{name: rawName, run: func(ctx context.Context) (sample, error) {
 		return r.measureRaw(parallel, func(c *raw) error {
@@ -193,7 +194,7 @@ func (r *rig) rename() row {
 				return err
 			}
 			return eachOf(parallel, keys, func(key string) error {
-				_, err := c.core.CopyObject(ctx, bucket, key, bucket, "new/"+path.Base(key), nil, minio.CopySrcOptions{}, minio.PutObjectOptions{})
+				_, err := c.core.CopyObject(ctx, bucket, key, bucket, "moved/"+path.Base(key), nil, minio.CopySrcOptions{}, minio.PutObjectOptions{})
 				if err != nil {
 					return err
 				}
@@ -203,14 +204,14 @@ func (r *rig) rename() row {
 	}}
 	return r.against(row{title: renameTitle, notes: []string{"raw: a copy and a deletion for each, 16 at once"}}, movedFiles, fill, []step{raw}, nil,
 		func(ctx context.Context, m *mount) error {
-			if err := os.Rename(m.path("old"), m.path("new")); err != nil {
+			if err := os.Rename(m.path("old"), m.path("moved")); err != nil {
 				return err
 			}
 			left, err := r.direct.listAll(ctx, "old/")
 			if err := counted(len(left), 0, err); err != nil {
 				return err
 			}
-			made, err := r.direct.listAll(ctx, "new/f")
+			made, err := r.direct.listAll(ctx, "moved/f")
 			return counted(len(made), movedFiles, err)
 		})
 }
@@ -224,15 +225,7 @@ func (r *rig) stat(title string, how int) row {
 			if err := r.filled(ctx, "long/", r.o.files, func(i int) string { return fmt.Sprintf("f%05d", i) }); err != nil {
 				return sample{}, err
 			}
-			look := func(m *mount) error {
-				var st unix.Statx_t
-				for i := range r.o.files {
-					if err := unix.Statx(unix.AT_FDCWD, m.path(fmt.Sprintf("long/f%05d", i)), how, unix.STATX_BASIC_STATS, &st); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
+			look := func(m *mount) error { return statAll(m.path("long"), r.o.files, how) }
 			began := time.Now()
 			s, err := r.measureMount(ctx, by, work{args: []string{patientMount}, before: func(m *mount) error {
 				if _, err := namesIn(m.path("long")); err != nil {
@@ -256,7 +249,32 @@ func (r *rig) stat(title string, how int) row {
 			return s, err
 		}})
 	}
-	return w
+	return r.withFloor(w, int64(r.o.files)*rounds, 0, func(m *mount) error {
+		for i := range r.o.files {
+			if err := os.WriteFile(m.path(fmt.Sprintf("f%05d", i)), nil, 0o644); err != nil {
+				return err
+			}
+		}
+		return nil
+	}, func(_ context.Context, m *mount) error {
+		for range rounds {
+			if err := statAll(m.dir, r.o.files, how); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// statAll looks at files one after the other.
+func statAll(dir string, files, how int) error {
+	var st unix.Statx_t
+	for i := range files {
+		if err := unix.Statx(unix.AT_FDCWD, filepath.Join(dir, fmt.Sprintf("f%05d", i)), how, unix.STATX_BASIC_STATS, &st); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // walk: a program that looks at everything in a tree of 10,000 files.

@@ -72,7 +72,7 @@ func (r *rig) newfiles() row {
 			return r.ofNew(ctx, files, s, err)
 		}})
 	}
-	return w
+	return r.withFloor(w, newFiles, newFiles*newBytes, makeDir, func(_ context.Context, m *mount) error { return create(m) })
 }
 
 // awaitPuts waits until the store has answered so many PUTs.

@@ -122,8 +122,7 @@ func (r *rig) treeRow(src *source, name string, files int, line []string) row {
 		run := func(args ...string) func(context.Context) (sample, error) {
 			return func(ctx context.Context) (sample, error) {
 				s, err := r.measureMount(ctx, by, work{args: args, use: func(m *mount) error {
-					into := m.path("made")
-					if err := errors.Join(os.Mkdir(into, 0o755), runIn(ctx, src.dir, line, into)); err != nil {
+					if err := src.makeTree(ctx, m, line); err != nil {
 						return err
 					}
 					if len(args) == 0 {
@@ -144,8 +143,7 @@ func (r *rig) treeRow(src *source, name string, files int, line []string) row {
 	for _, by := range r.mounters[len(r.builds()):] {
 		w.steps = append(w.steps, step{name: by.name(), base: rawName, once: true, run: func(ctx context.Context) (sample, error) {
 			s, err := r.measureMount(ctx, by, work{use: func(m *mount) error {
-				into := m.path("made")
-				if err := errors.Join(os.Mkdir(into, 0o755), runIn(ctx, src.dir, line, into)); err != nil {
+				if err := src.makeTree(ctx, m, line); err != nil {
 					return err
 				}
 				return r.awaitObjects(ctx, "made/", files)
@@ -155,7 +153,7 @@ func (r *rig) treeRow(src *source, name string, files int, line []string) row {
 			return s, err
 		}})
 	}
-	return w
+	return r.withFloor(w, int64(files), 0, nil, func(ctx context.Context, m *mount) error { return src.makeTree(ctx, m, line) })
 }
 
 // awaitObjects waits until the store has so many files under a prefix and nothing is on its way: a peer's close may return

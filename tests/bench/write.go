@@ -44,7 +44,7 @@ func (r *rig) write() row {
 			return finish(ctx, s, err)
 		}})
 	}
-	return w
+	return r.withFloor(w, 0, written.size, nil, func(_ context.Context, m *mount) error { return writeFile(m.path(written.key), data) })
 }
 
 // lags says whether a mounter uploads after close has returned.

@@ -31,14 +31,24 @@ trap 'mountpoint -q "$M" && bye' EXIT
 // bucket, $M the mount point, $T a directory; there is nothing about the store in the environment.
 func (d *desk) mount8(script string) string {
 	d.t.Helper()
-	testenv.Programs(d.t, "unshare", "mount", "findmnt", "mountpoint")
 	dir, err := filepath.EvalSymlinks(d.t.TempDir())
 	if err != nil {
 		d.t.Fatal(err)
 	}
+	out, err := d.mount8In(dir, script)
+	if err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+	return out
+}
+
+// mount8In is mount8 with a directory that the caller has made, for scripts that go on while the test does something.
+func (d *desk) mount8In(dir, script string) (string, error) {
+	d.t.Helper()
+	testenv.Programs(d.t, "unshare", "mount", "findmnt", "mountpoint")
 	keys := "[default]\naws_access_key_id = " + d.store.AccessKey + "\naws_secret_access_key = " + d.store.SecretKey + "\n"
 	if err := os.WriteFile(dir+"/keys", []byte(keys), 0o600); err != nil {
-		d.t.Fatal(err)
+		return "", err
 	}
 	cmd := exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-eu", "-c", helperSetup+script)
 	for _, v := range d.env {
@@ -49,10 +59,7 @@ func (d *desk) mount8(script string) string {
 	cmd.Env = append(cmd.Env, "PAILFS="+testenv.Binary(d.t), "T="+dir, "M="+d.mnt, "B="+d.bucket, "LC_ALL=C",
 		"O=endpoint="+d.store.Endpoint+",region="+d.store.Region+",timeout=5s,credentials_file="+dir+"/keys,state-dir="+d.state)
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		d.t.Fatalf("%v\n%s", err, out)
-	}
-	return string(out)
+	return string(out), err
 }
 
 // wants compares line by line; a line that ends in "..." is a beginning. MNT and BKT stand for the mount point and the bucket.
@@ -91,6 +98,7 @@ mount.pailfs: BKT mounted on MNT
 code 0
 BKT fuse.pailfs rw,nosuid,nodev,noexec,relatime,user_id=0,group_id=0,default_permissions...
 BKT
+pailfs: note: nothing is below BKT/dir/ yet...
 code 0
 s3://BKT/dir fuse.pailfs ro,nosuid,nodev,relatime,user_id=0,...
 code 0
@@ -245,5 +253,14 @@ func TestANamedMount(t *testing.T) {
 		t.Error(err)
 	}
 	d.wantObject("a", "hello")
-	d.expect(0, nil, "umount", d.mnt)
+	d.expect(0, []string{d.mnt + "\n  state       serving"}, "status", "box")
+	d.expect(0, []string{d.mnt + ": ready"}, "status", "--ready", "box")
+	d.expect(0, []string{"stored: "}, "flush", "box")
+	d.expect(6, []string{"other: it is not on a mount"}, "flush", "other")
+	d.expect(0, nil, "umount", "box")
+	if d.mounted() {
+		t.Error("still mounted")
+	}
+	d.expect(6, []string{"cannot unmount " + d.mnt + ": nothing is mounted there"}, "umount", "box")
+	d.expect(6, []string{"cannot unmount other: nothing is mounted there"}, "umount", "other")
 }

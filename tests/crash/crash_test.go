@@ -40,11 +40,17 @@ func TestCrash(t *testing.T) {
 		worlds = slices.DeleteFunc(worlds, func(w *world) bool { return w.journal != (*only == "journal") })
 	}
 	began := time.Now()
+	broken := &damages{}
 	for i := range *kills {
 		w := worlds[i%len(worlds)]
 		t.Run(fmt.Sprintf("kill %d (%s)", i, w.name), func(t *testing.T) {
 			w.round(t, rand.New(rand.NewPCG(rnd.Uint64(), rnd.Uint64())))
 		})
+		if i%8 == 7 {
+			t.Run(fmt.Sprintf("damage %d", i), func(t *testing.T) {
+				broken.round(t, s, rand.New(rand.NewPCG(rnd.Uint64(), rnd.Uint64())), i%16 == 7)
+			})
+		}
 		if t.Failed() {
 			say("crash: kill %d (%s) of -seed %d FAILED", i, w.name, *seed)
 			break
@@ -62,6 +68,7 @@ func TestCrash(t *testing.T) {
 			say("crash: %s: %d of %d requests spoiled", w.name, w.p.Spoiled(), w.counts.requests.Load())
 		}
 	}
+	say("crash: %v", broken)
 	say("crash: -seed %d, %v: %s", *seed, time.Since(began).Round(time.Second), sum(worlds))
 }
 
@@ -94,6 +101,12 @@ func (w *world) round(t *testing.T, rnd *rand.Rand) {
 	}()
 	if w.counts.kills > 0 && rnd.IntN(5) == 0 {
 		w.killStarting(t, time.Duration(rnd.IntN(300))*time.Millisecond)
+	}
+	if rnd.IntN(3) == 0 {
+		if what := damage(t, w.cache, rnd, "lock"); what != "" {
+			w.trace.add("", "the disk cache: %s", what)
+			w.counts.caches++
+		}
 	}
 	m = w.mount(t)
 	w.trace.add("", "mounted")

@@ -12,6 +12,11 @@
 // All the while another client reads objects (observe_test.go): a body must be a state that a writer had finished
 // (body_test.go makes bodies that show what they are), and with store durability one that its path may have at that moment.
 //
+// Directories are renamed with what is in them (tree_test.go); what a kill has left of that the next mount completes. Now and then a
+// file of the disk cache is damaged between a kill and the next mount, which may cost requests and nothing else. And in worlds of
+// their own, one for eight kills, a file of the journal is: what was acknowledged and cannot be read any more has to be in the log,
+// and nobody may ever read what no writer wrote (damage_test.go).
+//
 // What was wrong is shown with what was last done to the path, by the writers and by the mount's requests (trace_test.go).
 // The seed draws the work and the fates of requests; the moments of the kills are the machine's.
 //

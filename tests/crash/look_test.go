@@ -62,6 +62,7 @@ func (w *world) settle(t *testing.T, m *testenv.MountPoint) {
 		t.Errorf("%s: flush: exit code %d\n%s", w.name, code, out)
 		return
 	}
+	w.renamed(t, m)
 	w.compare(t, m)
 	w.noUploads(t)
 }

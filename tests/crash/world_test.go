@@ -25,6 +25,7 @@ type world struct {
 	bucket  string
 	dir     string // mount point
 	state   string
+	cache   string // of the disk
 	trace   *trace
 	ledger  *ledger
 	counts  counts
@@ -40,24 +41,26 @@ type counts struct {
 	observed, absent                   atomic.Int64 // what another client read
 	uploads                            int          // found after kills
 	requests                           atomic.Int64
+	trees                              atomic.Int64 // directories renamed
+	caches                             int          // damaged
 	lost, torn, orphans                atomic.Int64
 }
 
 func (c *counts) add(d *counts) {
-	c.kills, c.starting, c.uploads = c.kills+d.kills, c.starting+d.starting, c.uploads+d.uploads
+	c.kills, c.starting, c.uploads, c.caches = c.kills+d.kills, c.starting+d.starting, c.uploads+d.uploads, c.caches+d.caches
 	for _, n := range []struct{ to, from *atomic.Int64 }{
 		{&c.operations, &d.operations}, {&c.failed, &d.failed}, {&c.bytes, &d.bytes}, {&c.checked, &d.checked}, {&c.open, &d.open},
 		{&c.observed, &d.observed}, {&c.absent, &d.absent}, {&c.requests, &d.requests}, {&c.lost, &d.lost}, {&c.torn, &d.torn},
-		{&c.orphans, &d.orphans},
+		{&c.orphans, &d.orphans}, {&c.trees, &d.trees},
 	} {
 		n.to.Add(n.from.Load())
 	}
 }
 
 func (c *counts) String() string {
-	return fmt.Sprintf("%d kills, %d more while starting; %d operations acknowledged (%d MiB), %d failed, %d cut off; asked the store for %d; "+
+	return fmt.Sprintf("%d kills, %d more while starting; %d operations acknowledged (%d MiB, %d directories renamed), %d failed, %d cut off; %d disk caches damaged; asked the store for %d; "+
 		"another client read %d objects and %d absent ones; kills left %d uploads; lost %d, torn %d, orphan uploads %d",
-		c.kills, c.starting, c.operations.Load(), c.bytes.Load()>>20, c.failed.Load(), c.open.Load(), c.checked.Load(),
+		c.kills, c.starting, c.operations.Load(), c.bytes.Load()>>20, c.trees.Load(), c.failed.Load(), c.open.Load(), c.caches, c.checked.Load(),
 		c.observed.Load(), c.absent.Load(), c.uploads, c.lost.Load(), c.torn.Load(), c.orphans.Load())
 }
 
@@ -65,7 +68,7 @@ func newWorld(t *testing.T, s *testenv.Server, journal, faults bool) *world {
 	t.Helper()
 	tr := &trace{}
 	w := &world{name: "store", journal: journal, faults: faults, s: s, far: s, bucket: s.Bucket(t), trace: tr, ledger: newLedger(tr),
-		dir: t.TempDir(), state: t.TempDir(), looked: map[string]string{}}
+		dir: t.TempDir(), state: t.TempDir(), cache: t.TempDir(), looked: map[string]string{}}
 	if journal {
 		w.name = "journal"
 	}
@@ -119,6 +122,7 @@ func (w *world) spoil(seed uint64, silence bool) {
 func (w *world) options() []testenv.Option {
 	options := []testenv.Option{testenv.Of(w.bucket), testenv.At(w.dir), testenv.State(w.state), testenv.Args("--timeout", "20s"),
 		testenv.Args("--provider", "minio"), // such a store joins parts at once: after a kill nothing need be waited for
+		testenv.Args("--cache-dir", w.cache, "--cache-size", "64MiB"),
 		testenv.Args("--log-level", "debug"), testenv.AllowLog(".")}
 	if w.journal {
 		options = append(options, testenv.Args("--durability", "journal"))

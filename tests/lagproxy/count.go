@@ -2,7 +2,9 @@ package lagproxy
 
 import (
 	"fmt"
+	"maps"
 	"strings"
+	"sync"
 	"sync/atomic"
 )
 
@@ -31,6 +33,15 @@ const (
 
 var kindNames = [kinds]string{"Get", "Head", "List", "Buckets", "Put", "Copy", "Part", "CopyPart", "CreateUpload",
 	"CompleteUpload", "AbortUpload", "Uploads", "Delete", "DeleteMany", "Other"}
+
+// Kinds are all of them.
+func Kinds() []Kind {
+	all := make([]Kind, kinds)
+	for k := range all {
+		all[k] = Kind(k)
+	}
+	return all
+}
 
 func (k Kind) String() string { return kindNames[k] }
 
@@ -125,7 +136,28 @@ type counters struct {
 	in, out, failed   atomic.Int64
 	conns, struck     atomic.Int64
 	inFlight, maximum atomic.Int64
+	given             struct {
+		sync.Mutex
+		answers map[Given]int64
+	}
 }
+
+// Given is a kind of answer as clients got it.
+type Given struct {
+	Method string
+	Kind   Kind
+	Status int // 0 for none
+}
+
+// Given counts the answers that clients got, harmed ones as they were given.
+func (p *Proxy) Given() map[Given]int64 {
+	p.count.given.Lock()
+	defer p.count.given.Unlock()
+	return maps.Clone(p.count.given.answers)
+}
+
+// InFlight is how many requests are going on.
+func (p *Proxy) InFlight() int64 { return p.count.inFlight.Load() }
 
 func (c *counters) begin(x *exchange) {
 	c.byKind[x.kind].Add(1)
@@ -139,7 +171,13 @@ func (c *counters) begin(x *exchange) {
 }
 
 // end takes the answer's status, 0 for none.
-func (c *counters) end(_ *exchange, status int) {
+func (c *counters) end(x *exchange, status int) {
+	c.given.Lock()
+	if c.given.answers == nil {
+		c.given.answers = map[Given]int64{}
+	}
+	c.given.answers[Given{x.method, x.kind, status}]++
+	c.given.Unlock()
 	c.inFlight.Add(-1)
 	if status == 0 || status >= 500 {
 		c.failed.Add(1)
@@ -167,5 +205,8 @@ func (p *Proxy) Reset() {
 	p.count.out.Store(0)
 	p.count.failed.Store(0)
 	p.count.conns.Store(0)
+	p.count.given.Lock()
+	clear(p.count.given.answers)
+	p.count.given.Unlock()
 	p.count.maximum.Store(p.count.inFlight.Load())
 }

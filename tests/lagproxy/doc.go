@@ -6,8 +6,9 @@
 // waits for the latency of the one before it on the same connection alone. Each connection carries at most Rate bytes a
 // second in each direction. Bodies move by splice(2), so that the proxy costs a fraction of what client and server do.
 //
-// It can do harm as well: to single answers (Strike), to all connections that are open (Freeze), and as an endpoint that
-// goes away and comes back (Leave, Return).
+// It can do harm as well: to single requests and answers (Strike), to all connections that are open (Freeze), and as an
+// endpoint that goes away and comes back (Leave, Return). Each harm is written down (Strokes), and each answer is counted as
+// its client got it (Given).
 //
 // Not modelled: TLS, TCP's slow start, loss. Requests are told apart in path style (/BUCKET/KEY); other requests pass and
 // count as Other. tests/bench uses it, and cmd/lagproxy is the same as a program.

@@ -2,27 +2,48 @@ package lagproxy
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"net"
-	"strconv"
+	"slices"
+	"time"
 )
 
-// Harm is what becomes of an answer.
+// Harm is what becomes of an answer or of a request. Where it is done At bytes into a body, a negative At is its middle.
 type Harm int
 
+// These befall answers: the server has done what it was asked.
 const (
 	Silence Harm = iota // nothing of it comes
 	Stall               // nothing comes behind At bytes of its body
 	Cut                 // the connection is closed behind At bytes of its body
 	Shift               // its Content-Range says the bytes are At further on than they are
 	Extra               // At bytes too many; its Content-Length counts them
+	Delay               // it comes For later
+	Flip                // one bit of the byte At of its body is another
+	Lose                // the connection is closed instead
+	Replace             // an answer with Status and Code comes instead
+	Skew                // its Date is For off
+	Past                // of a listing: what the same question was answered the time before (Options.Remember)
 )
 
-var harmNames = [...]string{"silence", "stall", "cut", "shift", "extra"}
+// These befall requests. The server hears nothing of the first three.
+const (
+	Refuse  Harm = Past + 1 + iota // it is answered with Status and Code
+	Drop                           // the connection is closed
+	Reset                          // the connection is reset
+	StallUp                        // nothing is taken behind At bytes of its body, For so long, or 10 seconds
+	CutUp                          // the connection is closed behind At bytes of its body
+	FlipUp                         // one bit of the byte At of its body is another
+	Twice                          // the server is asked twice; the answer is the second one
+)
+
+var harmNames = [...]string{"silence", "stall", "cut", "shift", "extra", "delay", "flip", "lose", "replace", "skew", "past",
+	"refuse", "drop", "reset", "stall-up", "cut-up", "flip-up", "twice"}
 
 func (h Harm) String() string { return harmNames[h] }
+
+// ofRequests says whether it befalls requests, else answers.
+func (h Harm) ofRequests() bool { return h >= Refuse }
 
 // MarshalText and UnmarshalText are the names, for JSON.
 func (h Harm) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
@@ -38,13 +59,27 @@ func (h *Harm) UnmarshalText(text []byte) error {
 	return fmt.Errorf("a harm %q: one of %q", text, harmNames)
 }
 
-// Fault befalls answers, from the moment it is given to Strike.
+// Fault befalls requests and answers, from the moment it is given to Strike. One that cannot be harmed so (there is no byte
+// to flip in a body that is empty) is passed over, as one of another kind is.
 type Fault struct {
-	Harm  Harm  `json:"harm"`
-	At    int64 `json:"at"`
-	Kind  Kind  `json:"kind"`  // of the requests whose answers it befalls
-	Skip  int   `json:"skip"`  // so many of them are spared first
-	Times int   `json:"times"` // so many are befallen; 0 for no end
+	Harm   Harm          `json:"harm"`
+	At     int64         `json:"at"`
+	Kind   Kind          `json:"kind"`            // of the requests whose answers it befalls
+	Kinds  []Kind        `json:"kinds,omitempty"` // these, in place of Kind
+	Skip   int           `json:"skip"`            // so many of them are spared first
+	Times  int           `json:"times"`           // so many are befallen; 0 for no end
+	Status int           `json:"status,omitempty"`
+	Code   string        `json:"code,omitempty"` // of the error document; "" for an answer without a body
+	For    time.Duration `json:"for,omitempty"`
+}
+
+// Stroke is a harm that was done.
+type Stroke struct {
+	Harm   Harm
+	Method string
+	Kind   Kind
+	Target string // of the request
+	Status int    // of the answer given in another's place
 }
 
 // Strike adds a fault. Of several that befall one answer the first added does its harm.
@@ -61,16 +96,27 @@ func (p *Proxy) Heal() {
 	p.mu.faults = nil
 }
 
-// Struck is how many answers were harmed so far.
+// Struck is how many requests and answers were harmed so far.
 func (p *Proxy) Struck() int64 { return p.count.struck.Load() }
 
-// faultFor is the fault of the next answer to a request of a kind, nil for none.
-func (p *Proxy) faultFor(k Kind) *Fault {
+// Strokes are the harms that were done since the last call of it.
+func (p *Proxy) Strokes() []Stroke {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.mu.strokes
+	p.mu.strokes = nil
+	return all
+}
+
+// faultFor is the fault of a request, or of its answer, nil for none. h and body are of the one that would be harmed.
+func (p *Proxy) faultFor(x *exchange, h head, body framing, answer bool) *Fault {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, f := range p.mu.faults {
 		switch {
-		case f.Kind != k:
+		case f.Harm.ofRequests() == answer, !f.fits(x.kind, body):
+			continue
+		case f.Harm == Past && p.mu.past[x.target] == nil, f.Harm == Skew && h.date == "":
 			continue
 		case f.Skip > 0:
 			f.Skip--
@@ -83,9 +129,32 @@ func (p *Proxy) faultFor(k Kind) *Fault {
 			}
 		}
 		p.count.struck.Add(1)
+		p.mu.strokes = append(p.mu.strokes, Stroke{f.Harm, x.method, x.kind, x.target, f.Status})
 		return &befalls
 	}
 	return nil
+}
+
+// fits says whether a message of a kind and with such a body can be harmed so.
+func (f *Fault) fits(k Kind, body framing) bool {
+	if len(f.Kinds) > 0 && !slices.Contains(f.Kinds, k) || len(f.Kinds) == 0 && f.Kind != k {
+		return false
+	}
+	switch f.Harm {
+	case Stall, Cut, Shift, Extra, Flip, StallUp, CutUp, FlipUp:
+		return body == fixedLength
+	case Replace, Past, Refuse, Twice:
+		return body == fixedLength || body == noBody
+	}
+	return true
+}
+
+// place is At in a body of so many bytes.
+func (f *Fault) place(length int64) int64 {
+	if f.At < 0 {
+		return length / 2
+	}
+	return min(f.At, length)
 }
 
 // Freeze makes the connections that are open now carry nothing any more, in either direction, and stay open: what a
@@ -128,48 +197,6 @@ func (p *Proxy) Return() error {
 	p.mu.ln, p.mu.left = ln, false
 	p.wg.Go(func() { p.accept(ln) })
 	return nil
-}
-
-// hold waits in the place of answers that do not come, until no more requests can: the client has gone.
-func (l *link) hold() {
-	for x := range l.pending {
-		l.p.count.end(x, 0)
-	}
-}
-
-var (
-	errHarmed = errors.New("the answer was harmed")
-	errFrozen = errors.New("the connection is frozen")
-)
-
-// harm sends an answer with its fault. Its error ends the connection.
-func (l *link) harm(f *Fault, raw []byte, body io.Reader, h head) (int64, error) {
-	if f.Harm == Silence {
-		l.hold()
-		return 0, errHarmed
-	}
-	length := max(h.length, 0)
-	switch f.Harm {
-	case Shift:
-		raw = shiftRange(raw, f.At)
-	case Extra:
-		raw = setHeader(raw, "Content-Length", strconv.FormatInt(length+f.At, 10))
-		body = io.MultiReader(io.LimitReader(body, length), bytes.NewReader(bytes.Repeat([]byte("x"), int(f.At))))
-		length += f.At
-	case Stall, Cut:
-		length = min(length, f.At)
-	}
-	if _, err := l.client.Write(raw); err != nil {
-		return 0, err
-	}
-	n, err := io.CopyN(l.client, body, length)
-	if err == nil && f.Harm == Stall {
-		l.hold()
-	}
-	if err == nil && (f.Harm == Stall || f.Harm == Cut) {
-		err = errHarmed
-	}
-	return n, err
 }
 
 // setHeader gives a head's line another value.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"testing"
 	"time"
 )
@@ -147,13 +148,13 @@ func TestLeaveAndReturn(t *testing.T) {
 }
 
 func TestFaultsInJSON(t *testing.T) {
-	want := Fault{Harm: Extra, At: 9, Kind: List, Skip: 2, Times: 3}
+	want := Fault{Harm: Extra, At: 9, Kind: List, Kinds: []Kind{Get}, Skip: 2, Times: 3, Status: 503, Code: "SlowDown", For: time.Second}
 	text, err := json.Marshal(want)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var got Fault
-	if err := json.Unmarshal(text, &got); err != nil || got != want {
+	if err := json.Unmarshal(text, &got); err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("%s: %+v, %v", text, got, err)
 	}
 	for _, bad := range []string{`{"harm": "flood"}`, `{"kind": "get"}`} {

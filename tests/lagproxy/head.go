@@ -18,6 +18,7 @@ type head struct {
 	chunked    bool
 	close      bool // Connection: close
 	copySource bool // X-Amz-Copy-Source is there
+	date       string
 }
 
 // framing says how a body ends.
@@ -88,6 +89,8 @@ func parseHead(raw []byte) (head, error) {
 			h.close = h.close || strings.EqualFold(value, "close")
 		case "x-amz-copy-source":
 			h.copySource = true
+		case "date":
+			h.date = value
 		}
 	}
 	return h, nil

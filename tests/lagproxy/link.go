@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -26,7 +27,22 @@ type link struct {
 	p              *Proxy
 	client, server *net.TCPConn
 	pending        chan *exchange // in order; closed when no more requests come
+	asked          sync.WaitGroup // those that went there and whose answers have not ended
 	frozen         atomic.Bool    // nothing is carried any more
+}
+
+// push says that a request goes to the server.
+func (l *link) push(x *exchange) {
+	l.asked.Add(1)
+	l.pending <- x // the answerer takes from it until it is closed
+}
+
+// over is the end of one that was pushed, with the status of the answer that the client got, 0 for none.
+func (l *link) over(x *exchange, status int) {
+	if !x.ghost {
+		l.p.count.end(x, status)
+	}
+	l.asked.Done()
 }
 
 // requests moves requests to the server until the client ends or the server takes no more.
@@ -50,26 +66,36 @@ func (l *link) requests() {
 			return
 		}
 		method, target, _ := cut2(h.first)
-		x := &exchange{method: method, kind: classify(method, target, h.copySource), start: time.Now()}
+		x := &exchange{method: method, target: target, kind: classify(method, target, h.copySource), start: time.Now()}
 		l.p.count.begin(x)
-		l.pending <- x // the answerer takes from it until it is closed
-		body := h.body(false)
-		if body == noBody {
-			x.complete.Store(time.Now().UnixNano())
-		}
-		if _, err := l.server.Write(raw); err != nil {
-			return
-		}
-		n, err := move(l.server, br, l.client, h, body, &pace)
-		l.p.count.in.Add(n)
-		if errors.Is(err, errFrozen) {
-			io.Copy(io.Discard, l.client)
+		q := &request{raw: raw, head: h, body: h.body(false), from: br}
+		if f := l.p.faultFor(x, h, q.body, false); f != nil {
+			err = l.meet(f, x, q, &pace)
+		} else {
+			err = l.pass(x, q, &pace)
 		}
 		if err != nil {
 			return
 		}
-		x.complete.CompareAndSwap(0, time.Now().UnixNano())
 	}
+}
+
+// pass moves a request to the server.
+func (l *link) pass(x *exchange, q *request, pace *pacer) error {
+	l.push(x)
+	if q.body == noBody {
+		x.complete.Store(time.Now().UnixNano())
+	}
+	if _, err := l.server.Write(q.raw); err != nil {
+		return err
+	}
+	n, err := move(l.server, q.from, l.client, q.head, q.body, pace)
+	l.p.count.in.Add(n)
+	if errors.Is(err, errFrozen) {
+		io.Copy(io.Discard, l.client)
+	}
+	x.complete.CompareAndSwap(0, time.Now().UnixNano())
+	return err
 }
 
 // answers moves answers to the client until the server ends or the client takes no more.
@@ -79,9 +105,7 @@ func (l *link) answers() {
 		l.server.Close()
 	}
 	l.client.Close() // ends requests, if it has not ended
-	for x := range l.pending {
-		l.p.count.end(x, 0)
-	}
+	l.hold()
 }
 
 func (l *link) answerAll() error {
@@ -97,7 +121,7 @@ func (l *link) answerAll() error {
 			return errors.New("an answer without a request")
 		}
 		status, last, err := l.answer(br, x, &pace)
-		l.p.count.end(x, status)
+		l.over(x, status)
 		if err != nil || last {
 			return err
 		}
@@ -126,26 +150,40 @@ func (l *link) answer(br *bufio.Reader, x *exchange, pace *pacer) (status int, l
 			continue
 		}
 		l.delay(x)
-		body := h.body(true)
+		a := &answer{request{raw, h, h.body(true), br}, status}
 		if x.method == "HEAD" || status == 204 || status == 304 {
-			body = noBody
+			a.body = noBody
 		}
-		if l.frozen.Load() {
-			l.hold()
-			return status, true, errHarmed
-		}
-		if f := l.p.faultFor(x.kind); f != nil && (body == fixedLength || f.Harm == Silence) {
-			n, err := l.harm(f, raw, br, h)
-			l.p.count.out.Add(n)
-			return status, h.close, err
-		}
-		n, err := l.send(raw, br, h, body, pace)
+		status, n, err := l.give(x, a, pace)
 		l.p.count.out.Add(n)
-		if errors.Is(err, errFrozen) {
-			l.hold()
-		}
-		return status, h.close || body == untilClose, err
+		return status, h.close || a.body == untilClose, err
 	}
+}
+
+// give gives the client an answer, or what becomes of it.
+func (l *link) give(x *exchange, a *answer, pace *pacer) (given int, n int64, err error) {
+	if l.frozen.Load() {
+		l.hold()
+		return 0, 0, errHarmed
+	}
+	if x.ghost {
+		return a.status, 0, a.discard()
+	}
+	if f := l.p.faultFor(x, a.head, a.body, true); f != nil {
+		return l.harm(f, x, a, pace)
+	}
+	if l.p.o.Remember && x.kind == List && a.status == 200 && a.body == fixedLength && a.head.length <= remembered {
+		n, err = l.remember(x, a)
+		return a.status, n, err
+	}
+	n, err = l.send(a.raw, a.from, a.head, a.body, pace)
+	if errors.Is(err, errFrozen) {
+		l.hold()
+	}
+	if err != nil && n == 0 {
+		return 0, 0, err // the client has gone before
+	}
+	return a.status, n, err
 }
 
 // delay waits until the answer may leave.

@@ -16,6 +16,8 @@ type Options struct {
 	Latency time.Duration
 	// Rate is the most bytes a second of a connection in one direction; 0 for no limit.
 	Rate int64
+	// Remember keeps the last answer to each listing, for the harm Past.
+	Remember bool
 }
 
 // Proxy is a running proxy. Close ends it.
@@ -26,12 +28,14 @@ type Proxy struct {
 	wg      sync.WaitGroup
 	mu      struct {
 		sync.Mutex
-		ln     net.Listener
-		closed bool
-		left   bool                      // between Leave and Return
-		conns  map[*net.TCPConn]struct{} // both ends of every connection, for Close
-		links  map[*link]struct{}
-		faults []*Fault
+		ln      net.Listener
+		closed  bool
+		left    bool                      // between Leave and Return
+		conns   map[*net.TCPConn]struct{} // both ends of every connection, for Close
+		links   map[*link]struct{}
+		faults  []*Fault
+		strokes []Stroke          // since they were asked for
+		past    map[string][]byte // what listings were answered, by target
 	}
 }
 
@@ -48,6 +52,7 @@ func Listen(address string, o Options) (*Proxy, error) {
 	p.mu.ln = ln
 	p.mu.conns = map[*net.TCPConn]struct{}{}
 	p.mu.links = map[*link]struct{}{}
+	p.mu.past = map[string][]byte{}
 	p.wg.Go(func() { p.accept(ln) })
 	return p, nil
 }
@@ -136,9 +141,10 @@ func (p *Proxy) serve(client *net.TCPConn) {
 
 // exchange is one request and its answer.
 type exchange struct {
-	method string
-	kind   Kind
-	start  time.Time
+	method, target string
+	kind           Kind
+	ghost          bool // the server is asked once more than the client has asked
+	start          time.Time
 	// complete is the time in Unix nanoseconds when the last byte of the request went to the server, 0 before.
 	complete atomic.Int64
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,6 +27,61 @@ type catalogue struct {
 	others       atomic.Int64
 	headDelay    time.Duration
 	asking, most atomic.Int64 // HEADs at once
+
+	// hold names the group of a key, "" for none. The HEADs of a group are answered when together of it are under way.
+	hold     func(key string) string
+	together int
+	held     struct {
+		sync.Mutex
+		groups map[string]*heldHeads
+	}
+	v1 bool // it knows List Objects of version 1 alone
+}
+
+// heldHeads are HEADs that wait for each other.
+type heldHeads struct {
+	n    int
+	open chan struct{} // closed when they are enough
+}
+
+// wait holds a HEAD back.
+func (c *catalogue) wait(r *http.Request, key string) {
+	if c.hold == nil {
+		return
+	}
+	group := c.hold(key)
+	if group == "" {
+		return
+	}
+	c.held.Lock()
+	if c.held.groups == nil {
+		c.held.groups = make(map[string]*heldHeads)
+	}
+	g := c.held.groups[group]
+	if g == nil {
+		g = &heldHeads{open: make(chan struct{})}
+		c.held.groups[group] = g
+	}
+	if g.n++; g.n == c.together {
+		close(g.open)
+	}
+	c.held.Unlock()
+	select {
+	case <-g.open:
+	case <-r.Context().Done():
+	}
+}
+
+// alone are the groups of which never enough HEADs were under way.
+func (c *catalogue) alone() (groups []string) {
+	c.held.Lock()
+	defer c.held.Unlock()
+	for name, g := range c.held.groups {
+		if g.n < c.together {
+			groups = append(groups, name)
+		}
+	}
+	return groups
 }
 
 // catalogued mounts a catalogue of these keys.
@@ -57,7 +113,7 @@ func (c *catalogue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	bucket, key, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	q := r.URL.Query()
 	switch {
-	case bucket == "bucket" && key == "" && r.Method == http.MethodGet && q.Get("list-type") == "2":
+	case bucket == "bucket" && key == "" && r.Method == http.MethodGet && (c.v1 || q.Get("list-type") == "2"):
 		c.lists.Add(1)
 		if q.Get("delimiter") == "" {
 			c.flat.Add(1)
@@ -69,6 +125,7 @@ func (c *catalogue) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			c.most.Store(n)
 		}
 		time.Sleep(c.headDelay)
+		c.wait(r, key)
 		c.asking.Add(-1)
 		if _, ok := slices.BinarySearch(c.keys, key); !ok {
 			w.WriteHeader(http.StatusNotFound)
@@ -92,6 +149,9 @@ func etagOf(key string) string {
 
 func (c *catalogue) list(w http.ResponseWriter, q url.Values) {
 	prefix, delimiter, after := q.Get("prefix"), q.Get("delimiter"), q.Get("start-after")
+	if c.v1 {
+		after = q.Get("marker")
+	}
 	most := 1000
 	if n, err := strconv.Atoi(q.Get("max-keys")); err == nil {
 		most = min(n, most)
@@ -119,8 +179,17 @@ func (c *catalogue) list(w http.ResponseWriter, q url.Values) {
 		n++
 	}
 	more := i < len(c.keys) && strings.HasPrefix(c.keys[i], prefix)
-	fmt.Fprintf(&b, `<KeyCount>%d</KeyCount><EncodingType>url</EncodingType><IsTruncated>%v</IsTruncated>`, n, more)
-	if more {
+	fmt.Fprintf(&b, `<EncodingType>url</EncodingType><IsTruncated>%v</IsTruncated>`, more)
+	switch {
+	case c.v1:
+		fmt.Fprintf(&b, `<Marker>%s</Marker>`, url.QueryEscape(after))
+		if more && delimiter != "" { // without one the last key is it
+			fmt.Fprintf(&b, `<NextMarker>%s</NextMarker>`, url.QueryEscape(last))
+		}
+	case !more:
+		fmt.Fprintf(&b, `<KeyCount>%d</KeyCount>`, n)
+	default:
+		fmt.Fprintf(&b, `<KeyCount>%d</KeyCount>`, n)
 		fmt.Fprintf(&b, `<NextContinuationToken>%s</NextContinuationToken>`, url.QueryEscape(last))
 	}
 	b.WriteString(`</ListBucketResult>`)

@@ -82,6 +82,77 @@ func TestFlatDirectoryCostsPages(t *testing.T) {
 	c.within(t, "ls -f", 50, 52, 0)
 }
 
+// ls -lR with attributes: one HEAD a file and no more, at least 32 at a time. The store answers none of a directory's HEADs
+// before so many are under way; in the first one those of its beginning, by which it shows that it is being looked through.
+func TestAttributesAreAskedForTogether(t *testing.T) {
+	c, m := catalogued(t, keysOf(100, 100), testenv.TTL(unhurried))
+	c.together = 32
+	c.hold = func(key string) string {
+		dir, name, _ := strings.Cut(key, "/")
+		if dir == "d000" && name < "f0060" {
+			return ""
+		}
+		return dir
+	}
+	if n := strings.Count(run(t, m.Dir, "ls", "-lR"), "\n"); n < 10_000 {
+		t.Errorf("%d lines", n)
+	}
+	t.Log(c)
+	if alone := c.alone(); len(c.held.groups) != 100 || len(alone) > 0 || c.most.Load() < 32 {
+		t.Errorf("at most %d HEADs at once; fewer than %d in %v", c.most.Load(), c.together, alone)
+	}
+	// The first directory's marker is one more than without attributes. The first two files are tried by a GET, which would bring
+	// their bytes along.
+	if c.heads.Load() > 10_000 || c.lists.Load() > 13 || c.others.Load() > 2 {
+		t.Errorf("cold: %v", c)
+	}
+	c.reset()
+	run(t, m.Dir, "ls", "-lR")
+	c.within(t, "again", 0, 0, 0)
+}
+
+// A store that knows version 1 of the call alone is found out by one request, and costs no more.
+func TestListsOfVersion1CostPages(t *testing.T) {
+	testenv.Programs(t, "find")
+	keys := keysOf(40, 100)
+	for i := range 5000 {
+		keys = append(keys, fmt.Sprintf("flat/f%05d", i))
+	}
+	c, m := catalogued(t, keys, testenv.TTL(unhurried), testenv.Args("--attributes", "basic"))
+	c.v1 = true
+	if n := strings.Count(run(t, m.Path("flat"), "ls", "-f"), "\n"); n != 5002 {
+		t.Errorf("%d names", n)
+	}
+	c.within(t, "ls -f", 6, 8, 0)
+	if n := strings.Count(run(t, m.Dir, "find", ".", "-type", "f"), "\n"); n != 9000 {
+		t.Errorf("%d files", n)
+	}
+	c.within(t, "find", 5, 7, 0)
+}
+
+// A deep tree of small directories is read by its keys; where a program stays above directories that are full it is a LIST each,
+// and behind them keys again.
+func TestDeepWalksChangeTheirWay(t *testing.T) {
+	var keys []string
+	for i := range 10_000 {
+		keys = append(keys, fmt.Sprintf("deep/a%02d/b%d/c%d/f%d", i/500, i/50%10, i/10%5, i%10))
+	}
+	for i := range 20 {
+		for j := range 2000 {
+			keys = append(keys, fmt.Sprintf("full/d%02d/below/f%04d", i, j))
+		}
+	}
+	for _, program := range [][]string{{"find", "deep"}, {"du", "-s", "deep"}} {
+		c, m := catalogued(t, keys, testenv.TTL(unhurried), testenv.Args("--attributes", "basic"))
+		run(t, m.Dir, program...)
+		c.within(t, program[0], 12, 20, 0) // of 1,221 directories
+		run(t, m.Dir, "find", "full", "-maxdepth", "2")
+		c.within(t, "find above full directories", 20, 30, 0)
+		run(t, m.Dir, append(program, "full")...)
+		c.within(t, program[0]+" of all", 20, 65, 0)
+	}
+}
+
 // find goes through a directory of more than 10,000 names in the order of their inode numbers, where it is told any: they
 // are not, so that it keeps the order in which attributes are asked for ahead.
 func TestLargeDirectoriesAreWalkedInOrder(t *testing.T) {
@@ -272,5 +343,42 @@ func TestAMillionNamesInBoundedMemory(t *testing.T) {
 	t.Logf("%d names, %v, %d KiB more resident of %d", n, c, grown>>10, memory/8>>10)
 	if grown > memory/8 && os.Getenv("PAILFS_TEST_RACE") != "1" { // the detector's own memory is many times as much
 		t.Errorf("%d KiB more resident", grown>>10)
+	}
+}
+
+// git status looks at the files of its index without listing their directories: two LISTs a directory, the second of which brings
+// all its names. Within the TTL it asks for none.
+func TestGitStatusCostsTwoListsADirectory(t *testing.T) {
+	testenv.Programs(t, "git")
+	local := t.TempDir()
+	git := "export HOME=" + local + " GIT_CONFIG_NOSYSTEM=1 GIT_OPTIONAL_LOCKS=0; git config --global safe.directory '*'\n"
+	sh(t, local, git+`git config --global user.email a@b.c; git config --global user.name n; git init -q w; cd w
+		for d in $(seq 10 49); do mkdir s$d; for f in $(seq 10 29); do echo $d.$f > s$d/f$f; done; done
+		git add -A; git commit -qm first`)
+	all := map[string][]byte{}
+	err := filepath.WalkDir(filepath.Join(local, "w"), func(p string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		rel, err := filepath.Rel(local, p)
+		if err == nil {
+			all[rel], err = os.ReadFile(p)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, l, m := watched(t, all, testenv.TTL(unhurried), testenv.Args("--attributes", "basic"))
+	status := git + `[ -z "$(git -C w status --porcelain)" ]`
+	sh(t, m.Dir, status)
+	if c := l.tally(t); c.lists > 2*40+30 || c.heads > 0 { // and git's own directories
+		t.Errorf("cold: %v%s", c, c.page())
+	} else {
+		t.Logf("cold: %v", c)
+	}
+	sh(t, m.Dir, status)
+	if c := l.tally(t); c.lists+c.heads > 0 {
+		t.Errorf("again: %v%s", c, c.page())
 	}
 }

@@ -18,8 +18,14 @@ func TestAMountDoesNotAskItself(t *testing.T) {
 	testenv.Require(t)
 	s := testenv.Store(t)
 	m := testenv.Mount(t, s, testenv.Of(s.Bucket(t)), testenv.Args("--log-level", "debug"))
-	if log := m.Log(); !strings.Contains(log, "INIT") || strings.Contains(log, "LOOKUP") || strings.Contains(log, " OPEN") {
+	if log := m.Log(); strings.Contains(log, "operation=lookup") || strings.Contains(log, "operation=open") {
 		t.Errorf("a new mount was asked:\n%s", log)
+	}
+	if _, err := os.ReadDir(m.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if log := m.Log(); !strings.Contains(log, "operation=open") { // such questions are in the log
+		t.Errorf("nobody asked:\n%s", log)
 	}
 	var st syscall.Stat_t
 	if err := syscall.Stat(m.Dir, &st); err != nil {

@@ -62,21 +62,6 @@ func known() []failure {
 			rules: []string{"timestamps: unlink sets ctime of what is still open"},
 		},
 		{
-			why: "A directory's times are those of its marker, an object of its own: storing it again with each name would double " +
-				"the requests. utimens sets them.",
-			gets: "wrong", instead: "mtime and ctime of the directory stay",
-			rules: []string{
-				"timestamps: creating a file sets mtime and ctime of the directory",
-				"timestamps: mkdir sets mtime and ctime of the directory",
-				"timestamps: symlink sets mtime and ctime of the directory",
-				"timestamps: mknod sets mtime and ctime of the directory",
-				"timestamps: unlink sets mtime and ctime of the directory",
-				"timestamps: rmdir sets mtime and ctime of the directory",
-				"timestamps: rename out of it sets mtime and ctime of the directory",
-				"timestamps: rename into it sets mtime and ctime of the directory",
-			},
-		},
-		{
 			why:  "Every write takes setuid away, root's as well: go-fuse does not hand on whether the kernel asks for it. POSIX allows it.",
 			gets: "wrong", instead: "setuid is gone",
 			rules: []string{"chmod: root's write leaves setuid"},

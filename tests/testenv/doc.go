@@ -23,5 +23,7 @@
 // builds pailfs with the race detector; PAILFS_SKIP_FILE names a file that gets one line for each test that was skipped;
 // PAILFS_TEST_KEEP=1 keeps the temporary directories of failed tests.
 //
+// NamedTests and Claims hold pages of docs/ to the tests that they name.
+//
 // The package is used by tests alone. It starts processes and ends only those it started, by their own id.
 package testenv

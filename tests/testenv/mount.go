@@ -1,6 +1,7 @@
 package testenv
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -74,7 +75,7 @@ func Start(t testing.TB, s *Server, options ...Option) *MountPoint {
 		}
 	}
 	m.log = newLogFile(t, filepath.Join(base, "log"))
-	m.cmd = exec.Command(Binary(t), m.args(s)...)
+	m.cmd = exec.Command(cmp.Or(m.cfg.program, Binary(t)), m.args(s)...)
 	m.cmd.Dir = base
 	m.cmd.Env = m.environment(s)
 	m.cmd.Stdout, m.cmd.Stderr = m.log.file, m.log.file

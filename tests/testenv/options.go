@@ -17,6 +17,7 @@ type config struct {
 	ttl            time.Duration // negative: the program's default
 	args           []string
 	env            []string
+	program        string // "": Binary
 	exits          []int
 	expected       []*regexp.Regexp
 	expectedMisses bool // set by AllowLog: no line need match
@@ -50,6 +51,9 @@ func Args(args ...string) Option { return func(c *config) { c.args = append(c.ar
 
 // Env adds NAME=VALUE variables to the process's environment.
 func Env(vars ...string) Option { return func(c *config) { c.env = append(c.env, vars...) } }
+
+// Program mounts by another program than Binary, which is given the same arguments: a script that starts it.
+func Program(path string) Option { return func(c *config) { c.program = path } }
 
 // ExpectExit announces exit statuses that are right for this mount; without it only 0 is.
 func ExpectExit(statuses ...int) Option { return func(c *config) { c.exits = statuses } }

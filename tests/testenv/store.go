@@ -60,7 +60,13 @@ func Store(t testing.TB) *Server {
 // StoreIn starts a server of its own whatever the environment says, over the buckets of a directory.
 func StoreIn(t testing.TB, dir string) *Server {
 	t.Helper()
-	s := &Server{AccessKey: "test", SecretKey: "testsecret", Region: "KR1", Name: "versitygw"}
+	return StoreAs(t, dir, "KR1", "test", "testsecret")
+}
+
+// StoreAs is StoreIn with a region and a key that the test says.
+func StoreAs(t testing.TB, dir, region, access, secret string) *Server {
+	t.Helper()
+	s := &Server{AccessKey: access, SecretKey: secret, Region: region, Name: "versitygw"}
 	s.embedded = startEmbedded(t, s, dir, "127.0.0.1:0")
 	s.connect(t)
 	return s

@@ -226,6 +226,8 @@ key_repository = {dir}/keystone/fernet-keys
 
 [credential]
 key_repository = {dir}/keystone/credential-keys
+# As the service has it.
+user_limit = 3
 
 [identity]
 password_hash_rounds = 4

@@ -1,0 +1,6 @@
+//go:build !container
+
+package docs
+
+// withPodman: see podman_test.go.
+const withPodman = false

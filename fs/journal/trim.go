@@ -274,11 +274,11 @@ func (l *ledger) takeDead() *segment {
 	return s
 }
 
-// close ends the log: what was appended is synced as well as the disk allows.
+// close ends the log: what was appended is synced as well as the disk allows, and what nobody needs is given back.
 func (l *ledger) close() error {
 	errs := []error{l.sync()}
 	if errs[0] == nil {
-		errs = append(errs, l.mark(), l.removeDoomed())
+		errs = append(errs, l.mark(), l.removeDoomed(), l.trim())
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

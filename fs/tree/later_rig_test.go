@@ -142,12 +142,16 @@ func (l *laterFake) head(k string) *laterOp {
 // begin carries the first entry of a key out; nobody is told yet.
 func (l *laterFake) begin(k string) bool {
 	op := l.head(k)
-	if op == nil || op.begun || l.busy != nil && l.busy(op.key) {
+	if op == nil || l.busy != nil && l.busy(op.key) {
 		return false
 	}
 	l.mu.Lock()
+	first := !op.begun
 	op.begun = true
 	l.mu.Unlock()
+	if !first {
+		return false
+	}
 	ctx, s := context.Background(), l.r.fault
 	switch op.kind {
 	case "delete":
@@ -158,17 +162,23 @@ func (l *laterFake) begin(k string) bool {
 		op.o, op.err = s.Copy(ctx, s3client.CopyRequest{SrcBucket: op.bucket, SrcKey: op.key, SrcETag: op.etag, SrcSize: op.size,
 			Bucket: op.bucket, Key: op.key, Headers: &op.h})
 	}
+	l.mu.Lock()
 	op.done = true
+	l.mu.Unlock()
 	return true
 }
 
 // finish tells the tree of the first entry of a key, which was carried out.
 func (l *laterFake) finish(k string) bool {
-	op := l.head(k)
-	if op == nil || !op.done {
+	l.mu.Lock()
+	q := l.queues[k]
+	if len(q) == 0 || !q[0].done {
+		l.mu.Unlock()
 		return false
 	}
-	l.pop(k)
+	op := q[0]
+	l.drop(k)
+	l.mu.Unlock()
 	l.r.tree.Settled(op.bucket, op.key, op.seq, op.o, op.err)
 	return true
 }
@@ -176,6 +186,11 @@ func (l *laterFake) finish(k string) bool {
 func (l *laterFake) pop(k string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.drop(k)
+}
+
+// drop takes the first entry of a key out. The caller holds l.mu.
+func (l *laterFake) drop(k string) {
 	if l.queues[k] = l.queues[k][1:]; len(l.queues[k]) == 0 {
 		delete(l.queues, k)
 	}

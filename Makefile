@@ -63,7 +63,7 @@ demo: ## try it: an S3 store with sample buckets, mounted at ./demo
 	@GO='$(GO)' contrib/demo.sh
 
 ##@ Test
-.PHONY: test race fuzz security crash fault model soak test-system test-container bench bench-peers swift swift-up swift-down verify
+.PHONY: test race fuzz security crash fault model soak test-system test-container bench bench-peers swift swift-up swift-down stores verify
 test: ## all tests, with real mounts over a real S3 server (installs what is missing)
 	@GO='$(GO)' tests/run test
 
@@ -85,8 +85,8 @@ soak: ## all that people do at once on two mounts and a store with bad moments: 
 bench: ## measure against a bare S3 client; RESULT=contrib/performance.txt appends there
 	$(GO) run ./tests/bench $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)
 
-bench-peers: ## the same with s3fs and rclone beside it (installs them)
-	$(GO) run ./tests/bench --peers $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)
+bench-peers: ## the same with s3fs and rclone beside it (installs them), written to docs/BENCHMARKS.md; PAGE=
+	$(GO) run ./tests/bench --peers --page $(or $(PAGE),docs/BENCHMARKS.md) $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)
 
 fuzz: ## give each parser any input, FUZZTIME=10s each; FUZZ=PATTERN for some of them
 	@GO='$(GO)' tests/run fuzz $(FUZZ)
@@ -109,7 +109,10 @@ swift-up: ## start OpenStack Swift and leave it running (tests/swift/README.md)
 swift-down: ## stop it
 	@tests/swift/down $(if $(TRIXIE),--trixie)
 
-verify: ## the suite and the mount tests on MinIO and both versions of Swift
+stores: ## the suite and the mount tests on MinIO and both versions of Swift: hours
+	@GO='$(GO)' tests/run stores
+
+verify: ## the evidence in half an hour, a line for each: conformance, models, faults, kills, other people's tools, fuzzing
 	@GO='$(GO)' tests/run verify
 
 ##@ Publish

@@ -186,17 +186,6 @@ func newPrompt(std stdio) *prompt {
 
 var errNoAnswer = errors.New("there was no answer")
 
-// line asks for a line.
-func (p *prompt) line(ctx context.Context, question string) (string, error) {
-	return p.answer(ctx, question, func() (string, error) {
-		text, err := p.in.ReadString('\n')
-		if errors.Is(err, io.EOF) {
-			err = errNoAnswer
-		}
-		return strings.TrimRight(text, "\r\n"), err
-	})
-}
-
 // secret asks without an echo, which ends before the question is seen: who pastes is fast. Whatever ends the waiting, the
 // terminal is as it was.
 func (p *prompt) secret(ctx context.Context, question string) (keystone.Secret, error) {
@@ -206,24 +195,21 @@ func (p *prompt) secret(ctx context.Context, question string) (keystone.Secret, 
 		return "", fmt.Errorf("the terminal: %w", err)
 	}
 	quiet := *before
-	quiet.Lflag &^= unix.ECHO
+	quiet.Lflag = quiet.Lflag&^unix.ECHO | unix.ICANON | unix.ISIG
+	quiet.Iflag |= unix.ICRNL
 	if err := unix.IoctlSetTermios(fd, unix.TCSETS, &quiet); err != nil {
 		return "", fmt.Errorf("the terminal: %w", err)
 	}
-	text, err := p.answer(ctx, question, func() (string, error) {
-		b, err := term.ReadPassword(fd)
-		if errors.Is(err, io.EOF) {
-			err = errNoAnswer
-		}
-		return string(b), err
-	})
+	text, err := p.line(ctx, question)
 	restored := unix.IoctlSetTermios(fd, unix.TCSETS, before)
 	_, printed := fmt.Fprintln(p.out) // the line break that was not echoed
 	return keystone.Secret(text), errors.Join(err, restored, printed)
 }
 
-// answer waits for an answer, or for a signal: the read goes on then, and ends with the process.
-func (p *prompt) answer(ctx context.Context, question string, read func() (string, error)) (string, error) {
+// line asks for a line, and waits for it or for a signal: the read goes on then, and ends with the process. It touches nothing but
+// the input:
+// the terminal's modes are its caller's, who may have gone on.
+func (p *prompt) line(ctx context.Context, question string) (string, error) {
 	if _, err := fmt.Fprint(p.out, question); err != nil {
 		return "", err
 	}
@@ -233,8 +219,13 @@ func (p *prompt) answer(ctx context.Context, question string, read func() (strin
 	}
 	said := make(chan answer, 1)
 	go func() {
-		text, err := read()
-		said <- answer{text, err}
+		text, err := p.in.ReadString('\n')
+		if errors.Is(err, io.EOF) {
+			if err = errNoAnswer; text != "" {
+				err = nil // Ctrl-D behind it
+			}
+		}
+		said <- answer{strings.TrimRight(text, "\r\n"), err}
 	}()
 	select {
 	case a := <-said:

@@ -353,12 +353,15 @@ func TestHeadersWithoutAnAnswer(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		o := r.stored("k", "x")
+		r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
+		r.setBusy("k", true)
 		first := r.headers(o, "1")
 		if op, ok := r.box.Rewriting("b", "k"); ok {
 			t.Errorf("before it began: %+v", op)
 		}
-		r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
-		time.Sleep(time.Second)
+		r.setBusy("k", false)
+		r.box.Wake()
+		time.Sleep(time.Second / 2) // tried once, and not yet again
 		op, ok := r.box.Rewriting("b", "k")
 		if !ok || op.Seq != first || op.ETag != o.ETag || op.Headers.Meta["mode"] != "1" {
 			t.Errorf("%+v, %v", op, ok)
@@ -381,9 +384,9 @@ func TestHeadersWithoutAnAnswerAndThenRefused(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t)
 		o := r.stored("k", "x")
-		r.headers(o, "1")
 		r.fault.Add(s3fault.Rule{Call: "Copy", Times: 1, After: s3client.Temporary})
-		time.Sleep(time.Second)
+		r.headers(o, "1")
+		time.Sleep(time.Second / 2) // tried once, and not yet again
 		r.fault.Add(s3fault.Rule{Call: "Copy", Before: s3client.Denied})
 		time.Sleep(10 * time.Second)
 		if p := r.box.Pending(); len(p) != 1 || p[0].Tries != 2 || !errors.Is(p[0].Err, s3client.Denied) {

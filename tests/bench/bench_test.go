@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -158,5 +160,55 @@ func TestFlags(t *testing.T) {
 		if _, err := parse(args); err == nil {
 			t.Errorf("%v was taken", args)
 		}
+	}
+}
+
+// A page and its pictures of results that are made up.
+func TestPage(t *testing.T) {
+	w := row{title: "files | 16 KiB", unit: "files/s", value: perSecond, steps: []step{{name: rawName}, {name: "pailfs", base: rawName}, {name: "s3fs", base: rawName}, {name: "rclone", base: rawName}}}
+	wan, _ := linkNamed("wan")
+	res := &results{samples: map[key][]sample{}, tables: []table{{wan, w}}}
+	for name, speed := range map[string]float64{rawName: 100, "pailfs": 50, "s3fs": 75, "rclone": 1} {
+		res.samples[key{"wan", w.title, name}] = []sample{{Seconds: 1, Ops: int64(speed), PeakRSS: 3 * mib, CPU: 0.5,
+			Counts: store.Counts{Requests: map[string]int64{"Put": int64(speed)}, In: 2e6, Out: 1e6, MaxInFlight: 16}}}
+	}
+	r := &rig{o: options{page: t.TempDir() + "/B.md", links: list{"wan"}, rounds: 3}, mounters: []mounter{&pailfs{label: "pailfs"}, s3fs{}, rclone{}},
+		big: object{size: gib}, par: []object{{size: 1}}}
+	text := r.formatPage(res, "B")
+	for _, want := range []string{
+		"| pailfs | 50.0 | 0.50 | 0.50 | 3 | 2.0 | 1.0 | Put 50; 16 at once |",
+		`### files \| 16 KiB`,
+		"In 1 of 2 comparisons.",
+		"- wan, files | 16 KiB: s3fs 75.0 files/s, pailfs 50.0 (0.67 of it)",
+		"![Speed beside a bare client at wan: 20ms to the first byte, 80 MB/s a connection](B-wan.svg)",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+	bars := res.bars("wan")
+	if len(bars) != 1 || len(bars[0].bars) != 3 || bars[0].bars[0] != (bar{"pailfs", 0.5}) {
+		t.Fatalf("%+v", bars)
+	}
+	picture := plot("<title>", bars)
+	if strings.Contains(picture, "%!") || strings.Contains(text, "%!") {
+		t.Error("a format does not fit", picture)
+	}
+	d := xml.NewDecoder(strings.NewReader(picture))
+	rects := 0
+	for {
+		token, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := token.(xml.StartElement); ok && e.Name.Local == "rect" {
+			rects++
+		}
+	}
+	if rects != 1+3+3 { // the ground, the names, the bars
+		t.Errorf("%d rects in %s", rects, picture)
 	}
 }

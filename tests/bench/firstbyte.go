@@ -27,7 +27,7 @@ func (r *rig) firstbyte() []row {
 				return err
 			}
 		}
-		for _, by := range r.builds() {
+		for _, by := range r.mounters {
 			w.steps = append(w.steps, step{name: by.name(), base: rawName, run: func(ctx context.Context) (sample, error) {
 				var d time.Duration
 				s, err := r.measureMount(ctx, by, work{before: before, use: func(m *mount) (err error) {

@@ -5,6 +5,7 @@
 //	go run ./tests/bench --binary bin/old --binary 'bin/new --memory=1GiB'     two builds, or two sets of options
 //	go run ./tests/bench --peers                                               s3fs and rclone besides
 //	go run ./tests/bench --floor                                               what FUSE alone costs besides
+//	go run ./tests/bench --peers --page docs/BENCHMARKS.md                     a page with pictures
 //
 // Rows:
 //
@@ -60,7 +61,7 @@ type options struct {
 	mountArgs words
 	peers     bool
 	floor     bool
-	out       string
+	out, page string
 	json      bool
 	limit     time.Duration
 	verbose   bool
@@ -101,7 +102,7 @@ func run(args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	return errors.Join(r.report(res), res.failed())
+	return errors.Join(r.report(res), r.page(res), res.failed())
 }
 
 func parse(args []string) (options, error) {
@@ -121,6 +122,7 @@ func parse(args []string) (options, error) {
 	f.BoolVar(&o.peers, "peers", false, "measure s3fs and rclone as well; installs them where that is possible")
 	f.BoolVar(&o.floor, "floor", false, "measure a FUSE file system that stores nothing as well: what no mount can beat")
 	f.StringVar(&o.out, "out", "", "file to which the result is appended")
+	f.StringVar(&o.page, "page", "", "file for the result as a page of Markdown, with pictures beside it")
 	f.BoolVar(&o.json, "json", false, "print every measurement as JSON instead of tables")
 	f.DurationVar(&o.limit, "limit", 5*time.Minute, "most time for one measurement")
 	f.BoolVar(&o.verbose, "v", false, "print each measurement as it comes")

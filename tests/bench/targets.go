@@ -90,38 +90,63 @@ func (r *rig) targets() []target {
 	}
 }
 
-// formatTargets is the last table.
-func (r *rig) formatTargets(b *strings.Builder, res *results) {
-	rows := 0
-	var out strings.Builder
-	tw := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "target\tlink\tbuild\twanted\tmeasured\tmet\n")
+// verdict is a target beside what was measured of a build.
+type verdict struct {
+	target
+	build string
+	value float64
+}
+
+func (v verdict) met() bool {
+	if v.atMax {
+		return v.value <= v.bound
+	}
+	return v.value >= v.bound
+}
+
+func (v verdict) sign() string {
+	if v.atMax {
+		return "<="
+	}
+	return ">="
+}
+
+func (v verdict) word() string {
+	if v.met() {
+		return "yes"
+	}
+	return "NO"
+}
+
+// verdicts are of all targets that something was measured for.
+func (r *rig) verdicts(res *results) (l []verdict) {
 	for _, t := range r.targets() {
-		l := t.link
-		if l == "" { // it is measured at one of them alone
-			l = r.o.links[len(r.o.links)-1]
+		link := t.link
+		if link == "" { // it is measured at one of them alone
+			link = r.o.links[len(r.o.links)-1]
 		}
 		for _, by := range r.builds() {
-			v, ok := t.measured(res, l, by.name())
-			if !ok {
-				continue
+			if v, ok := t.measured(res, link, by.name()); ok {
+				l = append(l, verdict{t, by.name(), v})
 			}
-			rows++
-			sign, met := ">=", v >= t.bound
-			if t.atMax {
-				sign, met = "<=", v <= t.bound
-			}
-			verdict := "yes"
-			if !met {
-				verdict = "NO"
-			}
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s %s\t%s\t%s\n", t.what, t.link, by.name(), sign, number(t.bound), number(v), verdict)
 		}
 	}
-	tw.Flush() // a strings.Builder does not fail
-	if rows > 0 {
-		fmt.Fprintf(b, "\n%s", out.String())
+	return l
+}
+
+// formatTargets is the last table.
+func (r *rig) formatTargets(b *strings.Builder, res *results) {
+	verdicts := r.verdicts(res)
+	if len(verdicts) == 0 {
+		return
 	}
+	fmt.Fprintln(b)
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "target\tlink\tbuild\twanted\tmeasured\tmet\n")
+	for _, v := range verdicts {
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s %s\t%s\t%s\n", v.what, v.link, v.build, v.sign(), number(v.bound), number(v.value), v.word())
+	}
+	tw.Flush() // a strings.Builder does not fail
 }
 
 func number(v float64) string {

@@ -228,7 +228,7 @@ func (r *rig) remove() row {
 	for i := range r.o.files {
 		objects = append(objects, newObject(fmt.Sprintf("gone/f%05d.bin", i), newBytes))
 	}
-	for _, by := range r.builds() {
+	for i, by := range r.mounters {
 		run := func(args ...string) func(context.Context) (sample, error) {
 			return func(ctx context.Context) (sample, error) {
 				if err := each(objects, func(o object) error { return r.direct.put(ctx, o) }); err != nil {
@@ -241,7 +241,7 @@ func (r *rig) remove() row {
 					if len(args) == 0 {
 						return nil
 					}
-					return by.flush(m)
+					return r.builds()[i].flush(m)
 				}})
 				s.Ops = int64(len(objects))
 				if left, listErr := r.direct.listAll(ctx, "gone/"); listErr != nil || len(left) > 0 {
@@ -251,7 +251,7 @@ func (r *rig) remove() row {
 			}
 		}
 		w.steps = append(w.steps, step{name: by.name(), once: true, run: run()})
-		if by.knows("durability") {
+		if i < len(r.builds()) && r.builds()[i].knows("durability") {
 			w.steps = append(w.steps, step{name: by.name() + " " + behind, base: by.name(), run: run("--durability=journal")})
 		}
 	}

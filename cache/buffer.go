@@ -50,11 +50,6 @@ func (p *buffers) cost(n int) int64 {
 
 func (p *buffers) whole(n int) bool { return n > p.size/2 }
 
-// get returns a block of n bytes, their content undefined, with one reference.
-func (p *buffers) get(n int) *block {
-	return p.run(make([]*block, 0, 1), n, 1)[0]
-}
-
 // run appends to blocks at least one block and at most n, with one reference each and undefined content, that hold the
 // first of total bytes. They lie one behind the other in memory: see lie.
 func (p *buffers) run(blocks []*block, total, n int) []*block {

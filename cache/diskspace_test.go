@@ -13,27 +13,9 @@ import (
 	"pailfs/tests/testenv"
 )
 
-// smallDisk mounts a file system of so many bytes.
-func smallDisk(t *testing.T, bytes int) string {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		testenv.Skip(t, "a small file system needs root")
-	}
-	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d", bytes)); err != nil {
-		testenv.Skip(t, "a small file system cannot be mounted: "+err.Error())
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, 0); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
-}
-
 // A disk that is full before the tier is: files go, filling stops for a while, readers notice nothing.
 func TestDiskFullForReal(t *testing.T) {
-	dir := smallDisk(t, 4<<20)
+	dir := testenv.SmallDisk(t, 4<<20)
 	synctest.Test(t, func(t *testing.T) {
 		var out lines
 		d := openTest(t, dir, func(o *DiskOptions) { o.SizeBytes, o.Log = 64<<20, out.logger() })
@@ -73,7 +55,7 @@ func TestDiskFullForReal(t *testing.T) {
 // Below MinFreeBytes files go until it holds, also when others fill the disk and nothing is written here.
 func TestMinFree(t *testing.T) {
 	const size, free = 4 << 20, 2 << 20
-	dir := smallDisk(t, size)
+	dir := testenv.SmallDisk(t, size)
 	synctest.Test(t, func(t *testing.T) {
 		var out lines
 		d := openTest(t, dir, func(o *DiskOptions) { o.SizeBytes, o.MinFreeBytes, o.Log = 64<<20, free, out.logger() })

@@ -2,15 +2,11 @@ package cache
 
 import (
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 )
 
 // clock is a time that moves by a second with each look.
@@ -73,19 +69,37 @@ func (c *Entries[E]) check(t testing.TB) {
 	}
 }
 
-func TestEntries(t *testing.T) {
-	list := func(c *Entries[int], dir string, names ...string) {
-		l := c.Begin(dir)
-		for _, n := range names {
-			l.Add(n, 1)
-		}
-		l.Done()
+// entriesCase is what is done to a cache, and what it then knows of the directory "d".
+type entriesCase struct {
+	name string
+	do   func(c *Entries[int])
+	want string
+}
+
+func testEntries(t *testing.T, cases []entriesCase) {
+	for _, tc := range cases {
+		t.Run(tc.name, func(t *testing.T) {
+			c := newTestEntries(100)
+			tc.do(c)
+			if got := state(c, "d"); got != tc.want {
+				t.Errorf("%q, want %q", got, tc.want)
+			}
+			c.check(t)
+		})
 	}
-	for _, tc := range []struct {
-		name string
-		do   func(c *Entries[int])
-		want string // of "d"
-	}{
+}
+
+// list lists a directory that has these names, each with the entry 1.
+func list(c *Entries[int], dir string, names ...string) {
+	l := c.Begin(dir)
+	for _, n := range names {
+		l.Add(n, 1)
+	}
+	l.Done()
+}
+
+func TestEntries(t *testing.T) {
+	testEntries(t, []entriesCase{
 		{"nothing", func(c *Entries[int]) {}, "unknown"},
 		{"put", func(c *Entries[int]) { c.Put("d", "a", 7) }, "a=7"},
 		{"put again", func(c *Entries[int]) { c.Put("d", "a", 7); c.Put("d", "a", 8) }, "a=8"},
@@ -102,6 +116,16 @@ func TestEntries(t *testing.T) {
 			c.Remove("d", "c")
 			list(c, "d", "a", "b", "c")
 		}, "* a=1 b=1 c=1"},
+		{"changes in a complete directory", func(c *Entries[int]) {
+			list(c, "d", "a", "b")
+			c.Put("d", "c", 3)
+			c.Remove("d", "a")
+		}, "* b=1 c=3"},
+	})
+}
+
+func TestEntriesDuringAListing(t *testing.T) {
+	testEntries(t, []entriesCase{
 		{"listing cut short", func(c *Entries[int]) {
 			c.Put("d", "old", 7)
 			c.Begin("d").Add("a", 1)
@@ -140,11 +164,11 @@ func TestEntries(t *testing.T) {
 			one.Add("b", 1)
 			one.Done()
 		}, "* a=2 b=1"},
-		{"changes in a complete directory", func(c *Entries[int]) {
-			list(c, "d", "a", "b")
-			c.Put("d", "c", 3)
-			c.Remove("d", "a")
-		}, "* b=1 c=3"},
+	})
+}
+
+func TestEntriesForgotten(t *testing.T) {
+	testEntries(t, []entriesCase{
 		{"a name forgotten", func(c *Entries[int]) {
 			list(c, "d", "a", "b")
 			c.ForgetName("d", "a")
@@ -173,6 +197,11 @@ func TestEntries(t *testing.T) {
 			l.Add("a", 1)
 			l.Done()
 		}, "b=2"},
+	})
+}
+
+func TestEntriesRenamed(t *testing.T) {
+	testEntries(t, []entriesCase{
 		{"renamed here", func(c *Entries[int]) {
 			list(c, "d", "old")
 			list(c, "x", "a")
@@ -198,16 +227,7 @@ func TestEntries(t *testing.T) {
 		{"renamed away", func(c *Entries[int]) { list(c, "d", "a"); c.Rename("d", "x") }, "unknown"},
 		{"renamed to itself", func(c *Entries[int]) { list(c, "d", "a"); c.Rename("d", "d") }, "* a=1"},
 		{"the root stays", func(c *Entries[int]) { list(c, "d", "a"); c.Rename("", "x") }, "* a=1"},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			c := newTestEntries(100)
-			tc.do(c)
-			if got := state(c, "d"); got != tc.want {
-				t.Errorf("%q, want %q", got, tc.want)
-			}
-			c.check(t)
-		})
-	}
+	})
 }
 
 func TestEntriesTimes(t *testing.T) {
@@ -343,231 +363,4 @@ func TestTrees(t *testing.T) {
 			c.check(t)
 		})
 	}
-}
-
-func TestDirectoriesUnusedForLongestGo(t *testing.T) {
-	c := newTestEntries(30) // ten directories of two names
-	for i := range 10 {
-		c.Put(fmt.Sprint(i), "a", i)
-		c.Put(fmt.Sprint(i), "b", i)
-	}
-	c.Get("0", "a")
-	c.Complete("1")
-	c.Put("new", "a", 1)
-	for _, d := range []struct {
-		dir  string
-		want string
-	}{{"0", "a=0 b=0"}, {"1", "a=1 b=1"}, {"2", "unknown"}, {"3", "a=3 b=3"}, {"new", "a=1"}} {
-		if got := state(c, d.dir); got != d.want {
-			t.Errorf("%s: %q, want %q", d.dir, got, d.want)
-		}
-	}
-	c.check(t)
-}
-
-func TestDirectoryOverTheBound(t *testing.T) {
-	c := newTestEntries(100)
-	l := c.Begin("d")
-	for i := range 10_000 {
-		name := fmt.Sprintf("%05d", i)
-		l.Add(name, i)
-		c.check(t)
-		if _, _, ok := c.Get("d", name); !ok {
-			t.Fatalf("%s is not known just after it was added", name)
-		}
-		if i == 5000 {
-			c.Put("other", "a", 1)
-		}
-	}
-	l.Done()
-	if _, ok := c.Complete("d"); ok {
-		t.Error("complete without all its names")
-	}
-	if n := c.Len(); n > 100/2+2 {
-		t.Errorf("%d names stay of a directory too large to remember", n)
-	}
-	if _, _, ok := c.Get("other", "a"); !ok {
-		t.Error("a listing that is too large keeps all others out")
-	}
-	// A directory that just fits is remembered.
-	c.ForgetTree("")
-	l = c.Begin("d")
-	for i := range 99 {
-		l.Add(fmt.Sprint(i), i)
-	}
-	l.Done()
-	if _, ok := c.Complete("d"); !ok {
-		t.Error("a directory that fits is not complete")
-	}
-	c.Put("d", "one more", 1)
-	if _, ok := c.Complete("d"); ok {
-		t.Error("complete with one name too many")
-	}
-	c.check(t)
-}
-
-// The bound takes the memory of a removal: the listing under way must not bring the name back.
-func TestLostRemovalIsNotUndone(t *testing.T) {
-	c := newTestEntries(50)
-	l := c.Begin("d")
-	c.Remove("d", "gone")
-	for i := range 100 {
-		c.Put("d", fmt.Sprint(i), i)
-	}
-	l.Add("gone", 1)
-	l.Done()
-	if _, _, ok := c.Get("d", "gone"); ok {
-		t.Error("a removed name is back")
-	}
-	if _, ok := c.Complete("d"); ok {
-		t.Error("complete")
-	}
-}
-
-func TestEmptyDirectoriesAreBounded(t *testing.T) {
-	c := newTestEntries(20)
-	for i := range 1000 {
-		c.Begin(fmt.Sprint(i)).Done()
-		c.check(t)
-	}
-}
-
-// Random operations against a naive map, with room for everything.
-func TestEntriesModel(t *testing.T) {
-	dirs := rapid.SampledFrom([]string{"", "a", "a/b", "ab"})
-	names := rapid.SampledFrom([]string{"x", "y", "z"})
-	rapid.Check(t, func(rt *rapid.T) {
-		c := newTestEntries(1000)
-		model := map[string]map[string]int{} // 0: absent
-		complete := map[string]bool{}
-		n := 0
-		set := func(d, name string, v int) {
-			if model[d] == nil {
-				model[d] = map[string]int{}
-			}
-			model[d][name] = v
-		}
-		pick := func() (string, string) { return dirs.Draw(rt, "dir"), names.Draw(rt, "name") }
-		forget := func(tree string) {
-			for _, d := range []string{"", "a", "a/b", "ab"} {
-				if tree == "" || d == tree || strings.HasPrefix(d, tree+"/") {
-					delete(model, d)
-					delete(complete, d)
-				}
-			}
-		}
-		rt.Repeat(map[string]func(*rapid.T){
-			"put":    func(*rapid.T) { d, x := pick(); n++; c.Put(d, x, n); set(d, x, n) },
-			"absent": func(*rapid.T) { d, x := pick(); c.Absent(d, x); set(d, x, 0) },
-			"remove": func(*rapid.T) { d, x := pick(); c.Remove(d, x); delete(model[d], x) },
-			"forget": func(*rapid.T) {
-				d := dirs.Draw(rt, "dir")
-				c.Forget(d)
-				delete(model, d)
-				delete(complete, d)
-			},
-			"forget tree": func(*rapid.T) { d := dirs.Draw(rt, "dir"); c.ForgetTree(d); forget(d) },
-			"rename": func(*rapid.T) {
-				c.Rename("a", "ab")
-				forget("ab")
-				if m, ok := model["a"]; ok {
-					model["ab"] = m
-				}
-				complete["ab"] = complete["a"]
-				forget("a")
-				c.ForgetTree("ab/b")
-			},
-			"list": func(*rapid.T) {
-				d := dirs.Draw(rt, "dir")
-				l := c.Begin(d)
-				m := map[string]int{}
-				for _, x := range []string{"x", "y", "z"} {
-					switch rapid.IntRange(0, 4).Draw(rt, "what") {
-					case 0: // not listed
-					case 1:
-						n++
-						c.Put(d, x, n)
-						l.Add(x, -1)
-						m[x] = n
-					case 2:
-						c.Remove(d, x)
-						l.Add(x, -1)
-					default:
-						n++
-						l.Add(x, n)
-						m[x] = n
-					}
-				}
-				l.Done()
-				model[d], complete[d] = m, true
-			},
-			"": func(rt *rapid.T) {
-				c.check(t)
-				for _, d := range []string{"", "a", "a/b", "ab"} {
-					for _, x := range []string{"x", "y", "z"} {
-						want, known := model[d][x]
-						got, _, ok := c.Get(d, x)
-						_, no := c.IsAbsent(d, x)
-						if ok != (known && want != 0) || ok && got != want || no != (known && want == 0) {
-							rt.Fatalf("%q %q: %d %v %v, want %d %v", d, x, got, ok, no, want, known)
-						}
-					}
-					all, ok := c.All(d)
-					if ok != complete[d] {
-						rt.Fatalf("%q complete: %v", d, ok)
-					}
-					if want := slices.Sorted(maps.Keys(model[d])); ok {
-						want = slices.DeleteFunc(want, func(x string) bool { return model[d][x] == 0 })
-						if !slices.EqualFunc(all, want, func(a Named[int], x string) bool { return a.Name == x && a.Entry == model[d][x] }) {
-							rt.Fatalf("%q: %v, want %v", d, all, want)
-						}
-					}
-				}
-			},
-		})
-	})
-}
-
-func TestEntriesRace(t *testing.T) {
-	c := newTestEntries(60)
-	dirs := []string{"", "a", "a/b", "a/b/c", "d", "e"}
-	var wg sync.WaitGroup
-	for g := range 6 {
-		wg.Go(func() {
-			r := rand.New(rand.NewPCG(2, uint64(g)))
-			for range 1500 {
-				d, x := dirs[r.IntN(len(dirs))], fmt.Sprint(r.IntN(30))
-				switch r.IntN(12) {
-				case 0:
-					l := c.Begin(d)
-					for i := range r.IntN(80) {
-						l.Add(fmt.Sprint(i), i)
-					}
-					l.Done()
-				case 1:
-					c.Remove(d, x)
-				case 2:
-					c.Absent(d, x)
-				case 3:
-					c.Forget(d)
-				case 4:
-					c.Rename("a", "e")
-				case 5:
-					c.ForgetTree("a/b")
-				case 6:
-					if all, ok := c.All(d); ok && !slices.IsSortedFunc(all, func(a, b Named[int]) int { return strings.Compare(a.Name, b.Name) }) {
-						t.Error("not sorted")
-					}
-				case 7:
-					c.Get(d, x)
-				case 8:
-					c.check(t)
-				default:
-					c.Put(d, x, 1)
-				}
-			}
-		})
-	}
-	wg.Wait()
-	c.check(t)
 }

@@ -155,3 +155,8 @@ func TestShardCounts(t *testing.T) {
 		}
 	}
 }
+
+// get is a block of n bytes, their content undefined, with one reference.
+func (p *buffers) get(n int) *block {
+	return p.run(make([]*block, 0, 1), n, 1)[0]
+}

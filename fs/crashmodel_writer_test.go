@@ -17,7 +17,7 @@ type writer struct {
 	id int
 }
 
-// errno is a failed call of a program.
+// failure is a failed call of a program.
 type failure struct {
 	call  string
 	errno syscall.Errno
@@ -79,6 +79,8 @@ func (x *writer) do(o op) error {
 		return err
 	}
 	switch o.Kind {
+	case "chmod", "chown", "utimens", "clone", "rename", "unlink":
+		return x.doToIt(o, v)
 	case "save":
 		return x.save(o, o.Name, v)
 	case "append", "edit", "cut":
@@ -86,11 +88,6 @@ func (x *writer) do(o op) error {
 			return x.save(o, o.Name, v)
 		}
 		return x.change(o, v)
-	case "chmod", "chown", "utimens":
-		if !v.there {
-			return nil
-		}
-		return x.attr(o, v)
 	case "mkdir":
 		return x.mkdir(o.Name, v)
 	case "rmdir":
@@ -104,43 +101,10 @@ func (x *writer) do(o op) error {
 			}
 		}
 		return x.link(o.Name)
-	case "clone":
-		if !v.there {
-			return nil
-		}
-		return x.clone(o, v)
-	case "rename":
-		if !v.there {
-			return nil
-		}
-		return x.rename(o.Name, o.To, v)
-	case "unlink":
-		if !v.there {
-			return nil
-		}
-		return x.unlink(o.Name)
-	case "again": // rm and make
-		if v.there {
-			if err := x.unlink(o.Name); err != nil {
-				return err
-			}
-			time.Sleep(o.Pause)
-		}
-		return x.save(o, o.Name, version{})
-	case "replace": // as an editor saves
-		tmp := o.Name + ".tmp"
-		was, err := x.sure(tmp)
-		if err != nil {
-			return err
-		}
-		if err := x.save(o, tmp, was); err != nil {
-			return err
-		}
-		now, _ := x.is(tmp)
-		if !now.there {
-			return nil
-		}
-		return x.rename(tmp, o.Name, now)
+	case "again":
+		return x.again(o, v)
+	case "replace":
+		return x.replace(o)
 	case "read":
 		_, err := x.see(o.Name)
 		return err
@@ -152,6 +116,50 @@ func (x *writer) do(o op) error {
 		return nil
 	}
 	panic(o.Kind)
+}
+
+// doToIt is what can be done only to a file that is there.
+func (x *writer) doToIt(o op, v version) error {
+	if !v.there {
+		return nil
+	}
+	switch o.Kind {
+	case "clone":
+		return x.clone(o, v)
+	case "rename":
+		return x.rename(o.Name, o.To, v)
+	case "unlink":
+		return x.unlink(o.Name)
+	}
+	return x.attr(o, v)
+}
+
+// again is rm and make.
+func (x *writer) again(o op, v version) error {
+	if v.there {
+		if err := x.unlink(o.Name); err != nil {
+			return err
+		}
+		time.Sleep(o.Pause)
+	}
+	return x.save(o, o.Name, version{})
+}
+
+// replace saves as an editor does.
+func (x *writer) replace(o op) error {
+	tmp := o.Name + ".tmp"
+	was, err := x.sure(tmp)
+	if err != nil {
+		return err
+	}
+	if err := x.save(o, tmp, was); err != nil {
+		return err
+	}
+	now, _ := x.is(tmp)
+	if !now.there {
+		return nil
+	}
+	return x.rename(tmp, o.Name, now)
 }
 
 // begins says what a name may become; the process must be alive.

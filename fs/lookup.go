@@ -140,3 +140,18 @@ func (n *node) takeAbsent() map[string]time.Time {
 	n.mu.absent = nil
 	return absent
 }
+
+// Readlink reads a symbolic link's target.
+func (n *node) Readlink(ctx context.Context) ([]byte, syscall.Errno) {
+	p, ok := n.path()
+	if !ok {
+		return nil, syscall.ENOENT
+	}
+	own, done := n.face.request(ctx, n.face.timeout)
+	defer done()
+	target, err := n.face.tree.Readlink(own, p)
+	if err != nil {
+		return nil, n.face.fail(own, "readlink", p, err)
+	}
+	return []byte(target), 0
+}

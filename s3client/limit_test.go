@@ -118,6 +118,13 @@ func TestLimitsAreChecked(t *testing.T) {
 
 func answered200(*http.Request) (*http.Response, error) { return reply(200, stored.Clone(), ""), nil }
 
+// inUse is how many are taken.
+func (s *slots) inUse() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mu.used
+}
+
 // The number of requests in flight follows the limit, down and up, with requests waiting.
 func TestRequestsInFlightAreChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

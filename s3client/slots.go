@@ -85,10 +85,3 @@ func (s *slots) serveLocked() {
 		close(first.Value.(chan struct{}))
 	}
 }
-
-// inUse is how many are taken.
-func (s *slots) inUse() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mu.used
-}

@@ -20,6 +20,12 @@ func (f *File) Flush(ctx context.Context) error {
 	if f.files.o.Behind {
 		return f.flushBehind(ctx)
 	}
+	return f.syncOrKeep(ctx)
+}
+
+// syncOrKeep stores a file. What the store does not take is kept and tried again; of a punched file as far as it is here, with
+// the name of the upload that has the rest.
+func (f *File) syncOrKeep(ctx context.Context) error {
 	err := f.Sync(ctx)
 	if err == nil || f.stored() {
 		return err
@@ -60,8 +66,8 @@ func (f *File) flushBehind(ctx context.Context) error {
 	if !needed {
 		return conflict
 	}
-	if f.isPunched() {
-		return f.flushPunched(ctx)
+	if f.isPunched() { // the journal cannot keep what is not here
+		return f.syncOrKeep(ctx)
 	}
 	if f.isForeign() { // one copy inside the store, which is sure as long as its source is what it was
 		err := f.Sync(ctx)

@@ -5,6 +5,7 @@ import (
 	"crypto/md5"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -39,6 +40,8 @@ func (o *own) made(obj s3client.Object) bool {
 	return slices.Contains(o.etags, obj.ETag) || slices.Contains(o.etags, stamp(obj.Size, obj.Headers))
 }
 
+func (o *own) spoiled(obj s3client.Object) bool { return slices.Contains(o.etags, spoiled(obj.ETag)) }
+
 // stamp stands for the ETag of an object that is copied onto itself for its attributes: nobody knows that before, but no other
 // writer's object has this size and these times. "": the attributes have no times.
 func stamp(size int64, h *s3client.Headers) string {
@@ -61,6 +64,29 @@ func (o *own) add(etags ...string) {
 	if n := len(o.etags) - mostOwn; n > 0 {
 		o.etags = slices.Clone(o.etags[n:])
 	}
+}
+
+// spoiled stands for the ETag of what the store has made of other bytes than were sent (upload.Job.Spoiled). The file replaces
+// it and stands on no byte of it.
+func spoiled(etag string) string { return "!" + etag }
+
+func (f *File) isSpoiled(o s3client.Object) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.mu.sent.spoiled(o)
+}
+
+// overSpoiled lets the next round store the file over what arrived with other bytes. What of the base is nowhere any more is
+// not taken from there: which of its bits are right nobody knows. The caller has the turn.
+func (f *File) overSpoiled(ctx context.Context, remote s3client.Object) error {
+	err := f.fetchAll(ctx)
+	switch {
+	case errors.Is(err, s3client.NotFound), errors.Is(err, s3client.Changed):
+		return f.keepRest(ctx, errors.Join(ErrConflict, err))
+	case err != nil:
+		return err
+	}
+	return f.overwrites(f.ID(), remote)
 }
 
 // Replaces says that the file of an earlier run that has the id was made over a version that was to be deleted: the file
@@ -95,7 +121,7 @@ func (f *File) takeOwn(o s3client.Object) bool {
 	now := f.rewriting()
 	f.mu.Lock()
 	under := f.underLocked()
-	ours := !f.mu.superseded && (f.mu.foreign || f.mu.layout.base <= o.Size) &&
+	ours := !f.mu.superseded && !f.mu.sent.spoiled(o) && (f.mu.foreign || f.mu.layout.base <= o.Size) &&
 		(f.mu.sent.has(o) || f.mu.rewrite.made(under, f.mu.sent, o) || now.made(under, f.mu.sent, o) || f.clonedLocked(o))
 	if ours {
 		b := &Base{Seen: f.files.o.Now(), Version: cache.Version{Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, ETag: o.ETag, Size: o.Size}}
@@ -229,10 +255,11 @@ func (f *File) onePut(snap *snapshot) bool {
 	return snap.stream == nil && snap.layout.size <= f.files.o.Uploader.Limits().SinglePut
 }
 
-// etagOf is the MD5 of a state's bytes.
+// etagOf is the MD5 of a state's bytes. What of the base is not here comes in large pieces, and is in the cache for the upload.
 func (f *File) etagOf(ctx context.Context, snap *snapshot) (string, error) {
-	h := md5.New()
-	if _, err := io.Copy(h, io.NewSectionReader(newContent(ctx, snap, f.files.o.Blocks), 0, snap.layout.size)); err != nil {
+	h, c := md5.New(), newContent(ctx, snap, f.files.o.Blocks)
+	c.Ahead(0, snap.layout.size)
+	if _, err := io.Copy(h, io.NewSectionReader(c, 0, snap.layout.size)); err != nil {
 		return "", fmt.Errorf("read %s: %w", snap.id, err)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

@@ -209,20 +209,6 @@ func (f *File) reopenLocked(p *journal.Pending) {
 	}
 }
 
-// flushPunched is close(2) of a punched file in journal durability: the journal cannot keep what is not here. What the store
-// does not take is kept as far as it is here, with the name of the upload that has the rest.
-func (f *File) flushPunched(ctx context.Context) error {
-	err := f.Sync(ctx)
-	if err == nil || f.stored() {
-		return err
-	}
-	if kept := f.keepFailed(ctx, err); kept != nil {
-		return errors.Join(err, kept)
-	}
-	f.files.behind.schedule(f)
-	return err
-}
-
 // leaveStream ends the running upload at the end of the run: aborted, or left for the next one if it has bytes that are
 // nowhere else.
 func (f *File) leaveStream(ctx context.Context) {

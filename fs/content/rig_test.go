@@ -39,6 +39,7 @@ type rig struct {
 	up      *upload.Uploader
 	files   *Files
 	memory  int64                                      // MemoryBytes of the journal; 0: no spool in memory
+	limits  upload.Limits                              // the zero value: testLimits
 	crashed bool                                       // another rig goes on with the store: this one's errors are nobody's
 	fetch   func(ctx context.Context, off int64) error // runs before a fetch of the blocks; nil for none
 
@@ -49,6 +50,7 @@ type rig struct {
 		stored  []ID
 		between func() // runs once between a completion and its answer
 		disk    error  // the journal's, when it writes
+		spoils  int    // so many bodies more arrive with one bit that is another
 	}
 }
 
@@ -68,6 +70,31 @@ func (s *slowAnswers) CompleteUpload(ctx context.Context, req s3client.CompleteR
 		f()
 	}
 	return o, err
+}
+
+// Put changes a bit of the body where the test wants that. It is the last one: a base's, where the test changed the beginning.
+func (s *slowAnswers) Put(ctx context.Context, req s3client.PutRequest) (s3client.Object, error) {
+	s.rig.mu.Lock()
+	spoiled := s.rig.mu.spoils > 0 && req.Size > 0
+	if spoiled {
+		s.rig.mu.spoils--
+	}
+	s.rig.mu.Unlock()
+	if spoiled {
+		p, err := io.ReadAll(io.NewSectionReader(req.Body, 0, req.Size))
+		if err != nil {
+			return s3client.Object{}, err
+		}
+		p[len(p)-1] ^= 1
+		req.Body = bytes.NewReader(p)
+	}
+	return s.Store.Put(ctx, req)
+}
+
+func (r *rig) spoil(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.spoils = n
 }
 
 func must[T any](v T, err error) T {
@@ -106,7 +133,10 @@ func (r *rig) start(dir string, change ...func(*Options)) {
 	}
 	r.journal = must(journal.OpenWith(journal.Options{Dir: dir, MemoryBytes: r.memory, Log: slog.New(slog.DiscardHandler),
 		Hooks: journal.Hooks{SegmentBytes: 512 * kib, LentBytes: lentUnit, Refuse: r.diskError}}))
-	r.up = upload.New(upload.Options{Store: r.fault, Limits: testLimits, Parallel: 4})
+	if r.limits == (upload.Limits{}) {
+		r.limits = testLimits
+	}
+	r.up = upload.New(upload.Options{Store: r.fault, Limits: r.limits, Parallel: 4})
 	o := Options{Store: r.fault, Blocks: r.blocks, Journal: r.journal, Uploader: r.up, CheckAfter: time.Minute, Host: "host",
 		Now: r.now, Headers: r.headers, Log: slog.New(slog.DiscardHandler),
 		Stored: func(id ID, o s3client.Object) {

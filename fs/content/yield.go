@@ -126,6 +126,11 @@ func (f *File) overCopy(ctx context.Context, remote s3client.Object) error {
 	case err != nil:
 		return err
 	}
+	return f.overwrites(id, remote)
+}
+
+// overwrites lets the next round store the file, all of which is here, over what the store has.
+func (f *File) overwrites(id ID, remote s3client.Object) error {
 	f.mu.Lock()
 	f.orphanedLocked()
 	f.rebaseLocked(id, remote)

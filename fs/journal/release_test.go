@@ -25,90 +25,98 @@ func TestReleasedBytesAreNeverZeros(t *testing.T) {
 	}
 }
 
+// releaseModel is a spool beside its bytes as numbers; one that was released is -1.
+type releaseModel struct {
+	s    *Spool
+	want []int
+}
+
 func checkReleases(t *rapid.T, j *Journal) { checkReleasesWith(t, j, func(*Spool) {}) }
 
 func checkReleasesWith(t *rapid.T, j *Journal, prepare func(*Spool)) {
-	s, err := j.NewSpool()
-	if err != nil {
+	changedSpool(t, j, func(s *Spool) {
+		prepare(s)
+		m := &releaseModel{s: s}
+		t.Repeat(map[string]func(*rapid.T){
+			"write": func(t *rapid.T) { m.write(t, m.place(t, "off")) }, "append": func(t *rapid.T) { m.write(t, len(m.want)) },
+			"truncate": m.truncate, "punch": m.punch, "release": m.release,
+			"read": func(t *rapid.T) { checkRead(t, s, m.want, m.place(t, "off"), m.length(t)) },
+			"":     m.checkReleased,
+		})
+	})
+}
+
+func (m *releaseModel) place(t *rapid.T, label string) int {
+	return rapid.Custom(func(t *rapid.T) int {
+		return max(0, rapid.IntRange(0, 2).Draw(t, "block")*checkBytes+rapid.IntRange(-3, 3).Draw(t, "beside"))
+	}).Draw(t, label)
+}
+
+func (m *releaseModel) length(t *rapid.T) int {
+	return rapid.OneOf(rapid.IntRange(1, 10), rapid.IntRange(checkBytes-5, checkBytes+5), rapid.IntRange(1, checkBytes*3/2)).Draw(t, "n")
+}
+
+func (m *releaseModel) fit(size int) {
+	if n := size - len(m.want); n > 0 {
+		m.want = append(m.want, make([]int, n)...)
+	}
+}
+
+func (m *releaseModel) fill(off, n, b int) {
+	for i := off; i < min(off+n, len(m.want)); i++ {
+		m.want[i] = b
+	}
+}
+
+func (m *releaseModel) write(t *rapid.T, off int) {
+	n, b := m.length(t), rapid.IntRange(1, 255).Draw(t, "byte")
+	if _, err := m.s.WriteAt(bytes.Repeat([]byte{byte(b)}, n), int64(off)); err != nil {
 		t.Fatal(err)
 	}
-	prepare(s)
-	defer func() {
-		if err := s.Discard(); err != nil {
-			t.Fatal(err)
+	m.fit(off + n)
+	m.fill(off, n, b)
+}
+
+func (m *releaseModel) truncate(t *rapid.T) {
+	size := m.place(t, "size")
+	if err := m.s.Truncate(int64(size)); err != nil {
+		t.Fatal(err)
+	}
+	m.fit(size)
+	m.want = m.want[:size]
+}
+
+func (m *releaseModel) punch(t *rapid.T) {
+	off, n := m.place(t, "off"), m.length(t)
+	if err := m.s.PunchHole(int64(off), int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	m.fill(off, n, 0)
+}
+
+func (m *releaseModel) release(t *rapid.T) {
+	off, n := m.place(t, "off"), m.length(t)
+	if err := m.s.Release(int64(off), int64(n)); err != nil {
+		t.Fatal(err)
+	}
+	m.fill(off, n, -1)
+}
+
+// checkReleased compares what the spool says that was released.
+func (m *releaseModel) checkReleased(t *rapid.T) {
+	var gone []Range
+	for i := 0; i < len(m.want); i++ {
+		from := i
+		for i < len(m.want) && m.want[i] < 0 {
+			i++
 		}
-	}()
-	var want []int // bytes; -1: released
-	fit := func(size int) {
-		if n := size - len(want); n > 0 {
-			want = append(want, make([]int, n)...)
+		if i > from {
+			gone = append(gone, Range{Off: int64(from), Len: int64(i - from)})
 		}
 	}
-	fill := func(off, n, b int) {
-		for i := off; i < min(off+n, len(want)); i++ {
-			want[i] = b
-		}
+	if !slices.Equal(gone, m.s.Released()) {
+		t.Fatalf("released %v, want %v", m.s.Released(), gone)
 	}
-	place := rapid.Custom(func(t *rapid.T) int {
-		return max(0, rapid.IntRange(0, 2).Draw(t, "block")*checkBytes+rapid.IntRange(-3, 3).Draw(t, "beside"))
-	})
-	length := rapid.OneOf(rapid.IntRange(1, 10), rapid.IntRange(checkBytes-5, checkBytes+5), rapid.IntRange(1, checkBytes*3/2))
-	t.Repeat(map[string]func(*rapid.T){
-		"write": func(t *rapid.T) {
-			off, n, b := place.Draw(t, "off"), length.Draw(t, "n"), rapid.IntRange(1, 255).Draw(t, "byte")
-			if _, err := s.WriteAt(bytes.Repeat([]byte{byte(b)}, n), int64(off)); err != nil {
-				t.Fatal(err)
-			}
-			fit(off + n)
-			fill(off, n, b)
-		},
-		"append": func(t *rapid.T) {
-			off, n, b := len(want), length.Draw(t, "n"), rapid.IntRange(1, 255).Draw(t, "byte")
-			if _, err := s.WriteAt(bytes.Repeat([]byte{byte(b)}, n), int64(off)); err != nil {
-				t.Fatal(err)
-			}
-			fit(off + n)
-			fill(off, n, b)
-		},
-		"truncate": func(t *rapid.T) {
-			size := place.Draw(t, "size")
-			if err := s.Truncate(int64(size)); err != nil {
-				t.Fatal(err)
-			}
-			fit(size)
-			want = want[:size]
-		},
-		"punch": func(t *rapid.T) {
-			off, n := place.Draw(t, "off"), length.Draw(t, "n")
-			if err := s.PunchHole(int64(off), int64(n)); err != nil {
-				t.Fatal(err)
-			}
-			fill(off, n, 0)
-		},
-		"release": func(t *rapid.T) {
-			off, n := place.Draw(t, "off"), length.Draw(t, "n")
-			if err := s.Release(int64(off), int64(n)); err != nil {
-				t.Fatal(err)
-			}
-			fill(off, n, -1)
-		},
-		"read": func(t *rapid.T) { checkRead(t, s, want, place.Draw(t, "off"), length.Draw(t, "n")) },
-		"": func(t *rapid.T) {
-			var gone []Range
-			for i := 0; i < len(want); i++ {
-				from := i
-				for i < len(want) && want[i] < 0 {
-					i++
-				}
-				if i > from {
-					gone = append(gone, Range{Off: int64(from), Len: int64(i - from)})
-				}
-			}
-			if !slices.Equal(gone, s.Released()) {
-				t.Fatalf("released %v, want %v", s.Released(), gone)
-			}
-		},
-	})
 }
 
 func checkRead(t *rapid.T, s *Spool, want []int, off, n int) {

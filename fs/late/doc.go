@@ -18,5 +18,5 @@
 // knows s3client alone, and the journal as an interface.
 //
 // Locks: register.mu, held across the journal's write(2), then Store.mu, held over nothing. A goroutine waits for each name
-// that was deleted in doubt; Close waits for them.
+// that was deleted in doubt, and one for all that were not; Close waits for them.
 package late

@@ -46,9 +46,10 @@ type Store struct {
 	closing chan struct{}
 	mu      struct {
 		sync.Mutex
-		closed bool
-		places map[name]*place
-		left   []name // that were to be looked at once more when Close came
+		closed  bool
+		places  map[name]*place
+		forgets bool   // a goroutine waits to forget places
+		left    []name // that were to be looked at once more when Close came
 	}
 }
 
@@ -162,17 +163,16 @@ func (s *Store) takeBack(n name) error {
 // note notes a request.
 func (s *Store) note(n name, r request) {
 	r.until = time.Now().Add(window)
-	gone := s.add(n, r)
-	if err := s.keep(append(gone, n)...); err != nil {
+	s.add(n, r)
+	if err := s.keep(n); err != nil {
 		s.log.Warn("a request without an answer is in no journal: its name may come back if this process is killed", "name", n.bucket+"/"+n.key, "err", err)
 	}
 }
 
-// add adds a request to its place, and forgets the places to which nothing can come any more.
-func (s *Store) add(n name, r request) (gone []name) {
+// add adds a request to its place.
+func (s *Store) add(n name, r request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	gone = s.sweepLocked()
 	p := s.mu.places[n]
 	if p == nil {
 		p = &place{}
@@ -180,7 +180,46 @@ func (s *Store) add(n name, r request) (gone []name) {
 	}
 	now := time.Now()
 	p.made = append(slices.DeleteFunc(p.made, func(o request) bool { return now.After(o.until) || o.like(&r) }), r)
-	return gone
+	s.forgetLaterLocked()
+}
+
+// forgetLaterLocked has the places forgotten that nobody looks at, when nothing can come to them any more: a note that stays holds
+// a part of the journal's log, whether another request is ever in doubt or not.
+func (s *Store) forgetLaterLocked() {
+	if s.mu.forgets || s.mu.closed {
+		return
+	}
+	s.mu.forgets = true
+	s.looks.Go(func() {
+		for {
+			gone, next := s.forget()
+			if err := s.keep(gone...); err != nil {
+				s.log.Warn("the note of a request without an answer stays in the journal", "name", gone[0].bucket+"/"+gone[0].key, "names", len(gone), "err", err)
+			}
+			if next.IsZero() {
+				return
+			}
+			select {
+			case <-time.After(time.Until(next)):
+			case <-s.closing:
+				return // leave forgets
+			}
+		}
+	})
+}
+
+// forget forgets what it may, and says when there will be more; zero: nobody waits for that any more.
+func (s *Store) forget() (gone []name, next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	gone = s.sweepLocked()
+	for _, p := range s.mu.places {
+		if until := p.until(); !p.waits && !p.deleted && (next.IsZero() || until.Before(next)) {
+			next = until
+		}
+	}
+	s.mu.forgets = !next.IsZero()
+	return gone, next
 }
 
 func (s *Store) sweepLocked() (gone []name) {
@@ -195,7 +234,7 @@ func (s *Store) sweepLocked() (gone []name) {
 }
 
 // over says whether nothing can come any more.
-func (p *place) over(now time.Time) bool { return now.After(p.until()) }
+func (p *place) over(now time.Time) bool { return !now.Before(p.until()) }
 
 func (p *place) until() time.Time {
 	if len(p.made) == 0 {

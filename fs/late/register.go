@@ -164,6 +164,8 @@ func (s *Store) takeOver(n name, is *note) bool {
 	s.mu.places[n] = p
 	if p.deleted {
 		s.watchLocked(n, p)
+	} else {
+		s.forgetLaterLocked()
 	}
 	return true
 }

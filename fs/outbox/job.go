@@ -60,7 +60,7 @@ func (b *Outbox) request(ctx context.Context, op *Op) (s3client.Object, error) {
 }
 
 func (b *Outbox) put(ctx context.Context, op *Op) (s3client.Object, error) {
-	obj, err := b.o.Store.Put(ctx, s3client.PutRequest{Bucket: op.Bucket, Key: op.Key, Headers: op.Headers,
+	obj, err := b.o.Put(ctx, s3client.PutRequest{Bucket: op.Bucket, Key: op.Key, Headers: op.Headers,
 		Body: bytes.NewReader(op.Body), Size: int64(len(op.Body))})
 	if err != nil {
 		return obj, err

@@ -34,6 +34,8 @@ type Options struct {
 	// Copy makes the copy of an object that one Store.Copy cannot make, or not well: one larger than MaxCopy, or of a
 	// multipart object. Nil: Store.Copy makes all.
 	Copy func(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error)
+	// Put makes the put of a body and says whether the store has got what was sent. Nil: Store.Put, and nobody compares.
+	Put func(ctx context.Context, r s3client.PutRequest) (s3client.Object, error)
 	// Busy tells that a file with unsaved bytes has this key: its commit comes first. It is asked without a lock when an
 	// entry is about to begin; Wake says that the answer may be another by now. Nil: never.
 	Busy func(bucket, key string) bool
@@ -83,6 +85,9 @@ func (o *Options) defaults() {
 	}
 	if o.Busy == nil {
 		o.Busy = func(string, string) bool { return false }
+	}
+	if o.Put == nil {
+		o.Put = o.Store.Put
 	}
 	if o.Settled == nil {
 		o.Settled = func(Done) {}

@@ -198,6 +198,10 @@ func TestJudgeKnowsEveryKind(t *testing.T) {
 			}
 		}
 	}
+	condition := &s3client.Error{Kind: s3client.Changed, Status: 412}
+	if judge(KindPut, condition) != later || judge(KindDelete, condition) != later || judge(KindHeaders, condition) != moot {
+		t.Error("a condition that only headers have")
+	}
 	if judge(KindPut, errors.New("x")) != later || judge(KindPut, nil) != done {
 		t.Error("what is not from the store, and success")
 	}

@@ -257,3 +257,40 @@ func TestADeleteOfAnEarlierRunAsks(t *testing.T) {
 		r.close()
 	})
 }
+
+// An answer that only a condition could have does not end what had none: what was accepted is carried out all the same.
+func TestAConditionThatNobodyMadeGivesNothingUp(t *testing.T) {
+	for _, drained := range []bool{false, true} {
+		t.Run(fmt.Sprintf("drained=%v", drained), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t)
+				old := r.stored("old", "x")
+				for _, call := range []string{"Put", "Delete"} {
+					r.fault.Add(s3fault.Rule{Call: call, Times: 2, Hook: func(context.Context, s3fault.Call) error {
+						return &s3client.Error{Op: call, Kind: s3client.Changed, Status: 412, Code: "PreconditionFailed"}
+					}})
+				}
+				r.put("d/", "", "493")
+				r.delete("old", old.ETag)
+				if drained {
+					for range 2 {
+						if err := r.box.Drain(t.Context(), "b", "d/"); !errors.Is(err, s3client.Changed) || errors.Is(err, ErrGivenUp) {
+							t.Errorf("drained: %v", err)
+						}
+					}
+					r.drain("d/")
+				}
+				time.Sleep(time.Minute)
+				r.want("d/", ":493")
+				r.want("old", "")
+				for _, d := range r.settled() {
+					if d.Err != nil {
+						t.Errorf("given up: %+v", d)
+					}
+				}
+				r.nothingLeft()
+				r.close()
+			})
+		})
+	}
+}

@@ -3,8 +3,10 @@ package outbox
 import (
 	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"time"
 
 	"pailfs/s3client"
@@ -29,6 +31,9 @@ func judge(kind Kind, err error) verdict {
 	case s3client.Changed:
 		// Of a delete: the check found another version. Of headers: the source is another one. Of a put: Swift has taken a
 		// later write of the key instead; as if it had come just after this one.
+		if kind != KindHeaders && failedCondition(err) {
+			return later
+		}
 		return moot
 	case s3client.NotFound:
 		switch kind {
@@ -42,6 +47,13 @@ func judge(kind Kind, err error) verdict {
 		return refused
 	}
 	return later
+}
+
+// failedCondition says that the store has answered that a condition of the request does not hold. Only the copy behind new headers
+// has one: to a put or a delete, or to the look before it, that answer says nothing of any version.
+func failedCondition(err error) bool {
+	var e *s3client.Error
+	return errors.As(err, &e) && e.Status == http.StatusPreconditionFailed
 }
 
 // ended records what became of a running entry.

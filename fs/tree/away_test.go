@@ -1,11 +1,9 @@
 package tree
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -17,213 +15,129 @@ import (
 	"pailfs/s3client/s3mem"
 )
 
-// lines is a log, safe to write from many goroutines.
-type lines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// take is what was logged since the last call: level and message of each line.
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.buf.String()
-	l.buf.Reset()
-	return s
-}
-
-func (l *lines) logger() *slog.Logger {
-	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Key != slog.LevelKey {
-			return slog.Attr{}
-		}
-		return a
-	}}))
-}
-
-const wentAway, cameBack = "level=WARN\n", "level=INFO\n"
-
-// inBubble runs a test on a rig whose clock is that of a synctest bubble.
-func inBubble(t *testing.T, o Options, f func(r *rig, log *lines)) {
-	synctest.Test(t, func(t *testing.T) {
-		log := &lines{}
-		o.Log = log.logger()
-		f(newRigAt(t, o, time.Now), log)
-	})
-}
-
-// calls checks how many calls the store has had since the last time, answered or not.
-func (r *rig) calls(want int64) {
-	r.Helper()
-	n := int64(0)
-	for _, c := range r.fault.Calls() {
-		n += c
-	}
-	if n-r.called != want {
-		r.Errorf("%d calls, want %d", n-r.called, want)
-	}
-	r.called = n
-}
-
-// took checks how long f takes by the bubble's clock.
-func (r *rig) took(want time.Duration, f func()) {
-	r.Helper()
-	began := time.Now()
-	f()
-	if d := time.Since(began); d != want {
-		r.Errorf("took %v, want %v", d, want)
-	}
-}
-
-// stale looks a path up that is only known from before.
-func (r *rig) stale(path string, seen time.Time) Entry {
-	r.Helper()
-	e := r.lookup(path)
-	if !e.Stale || !e.Seen.Equal(seen) {
-		r.Errorf("%s: stale %v, seen %v, want %v", path, e.Stale, e.Seen, seen)
-	}
-	return e
-}
-
-// nobodyKnows looks a path up that was not there when it was last asked for.
-func (r *rig) nobodyKnows(path string) {
-	r.Helper()
-	if e, err := r.tree.Lookup(r.ctx, path); errors.Is(err, ErrNotFound) || !silent(err) {
-		r.Errorf("%s: %+v %v", path, e, err)
-	}
-}
-
-func (r *rig) staleList(path, want string) {
-	r.Helper()
-	r.list(path, want)
-	for e, err := range r.tree.List(r.ctx, path) {
-		if err != nil || !e.Stale {
-			r.Errorf("%+v %v", e, err)
-		}
-	}
-}
-
 // The store fails at once: what was known is served, what was not is the store's error, and no reader hammers it.
 func TestStaleWhileAway(t *testing.T) {
 	for _, kind := range []s3client.Kind{s3client.Temporary, s3client.Throttled} {
 		inBubble(t, Options{Bucket: bkt, Full: true}, func(r *rig, log *lines) {
-			r.object("d/f", "hello", "mode", "33152")
-			r.object("d/g", "hello")
-			r.object("d/sub/", "", "mode", "16832")
-			r.object("lone", "hello", "mode", "33188")
-			seen := time.Now()
-			r.list("d", "f g sub/")
-			r.lookup("lone")
-			r.lookup("d")
-			r.lookup("d/f")
-			r.lookup("d/sub")
-			r.missing("nothing")
-			time.Sleep(time.Minute)
-			r.calls(7)
+			seen := learnBefore(r)
 			fault := r.fault.Add(s3fault.Rule{Before: kind})
-
-			if e := r.stale("d/f", seen); e.Mode != 0o100600 || e.Size != 5 || !e.Full {
-				r.Errorf("%+v", e)
-			}
-			r.calls(1)
-			if log.take() != wentAway {
-				r.Error("the absence is not logged once")
-			}
-			r.stale("lone", seen)
-			if e := r.stale("d/sub", seen); e.Mode != 0o040700 {
-				r.Errorf("%+v", e)
-			}
-			if e := r.stale("d", seen); !e.IsDir() || !e.Full {
-				r.Errorf("%+v", e)
-			}
-			r.nobodyKnows("nothing")
-			r.nobodyKnows("d/nothing") // not in a complete listing
-			r.staleList("d", "f g sub/")
-			r.calls(2)
-
-			// Nothing is known of these: the error stays one.
-			for _, path := range []string{"d/sub/x", "d/g"} { // of d/g no attributes
-				if e, err := r.tree.Lookup(r.ctx, path); !errors.Is(err, kind) || errors.Is(err, ErrNotFound) {
-					r.Errorf("%s: %+v %v", path, e, err)
-				}
-			}
-			for _, err := range r.tree.List(r.ctx, "d/sub") {
-				if !errors.Is(err, kind) {
-					r.Error(err)
-				}
-			}
-			r.calls(3)
-			// Who writes or changes wants the truth.
-			if _, err := r.tree.Complete(r.ctx, "d/f"); !errors.Is(err, kind) {
-				r.Error(err)
-			}
-			if err := r.tree.Unlink(r.ctx, "d/f"); !errors.Is(err, kind) {
-				r.Error(err)
-			}
-			if _, err := r.tree.Mkdir(r.ctx, "nothing", Attr{}); !errors.Is(err, kind) {
-				r.Error(err)
-			}
-			if err := r.tree.Rename(r.ctx, "d/f", "nothing", false, nil); !errors.Is(err, kind) {
-				r.Error(err)
-			}
-			r.calls(4)
-
-			// A look whether it is back: one at most a second.
-			for range 10 {
-				time.Sleep(200 * time.Millisecond)
-				r.stale("lone", seen)
-				synctest.Wait()
-			}
-			r.calls(2)
-			time.Sleep(awayFor) // nobody knows any more: the next who asks finds out
-			r.stale("lone", seen)
-			r.calls(1)
+			knownIsServed(r, seen, log)
+			unknownIsRefused(r, kind)
+			changesAreRefused(r, kind)
+			looksNowAndThen(r, seen)
 			if s := log.take(); s != "" {
 				r.Errorf("logged: %q", s)
 			}
-
 			fault.Remove()
-			r.last = r.mem.Counts()
-			r.stale("lone", seen) // the last failure is less than a second ago
-			time.Sleep(probeEvery)
-			r.stale("lone", seen)
-			synctest.Wait()
-			r.calls(1)
-			if log.take() != cameBack {
-				r.Error("the return is not logged once")
-			}
-			if e := r.lookup("lone"); e.Stale || e.Seen.Equal(seen) {
-				r.Errorf("%+v", e)
-			}
-			if e := r.lookup("d/f"); e.Stale {
-				r.Errorf("%+v", e)
-			}
-			r.cost("L2")
-			if s := log.take(); s != "" {
-				r.Errorf("logged: %q", s)
-			}
+			isBack(r, seen, log)
 		})
 	}
 }
 
-// hang makes the store silent until the context of each call ends, or until freed.
-func (r *rig) hang(call string) (free func()) {
-	hold := make(chan struct{})
-	rule := r.fault.Add(s3fault.Rule{Call: call, Hook: func(ctx context.Context, _ s3fault.Call) error {
-		select {
-		case <-hold:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
+// learnBefore looks at a few names, which are a minute old then. d/g has no attributes that are known.
+func learnBefore(r *rig) (seen time.Time) {
+	r.object("d/f", "hello", "mode", "33152")
+	r.object("d/g", "hello")
+	r.object("d/sub/", "", "mode", "16832")
+	r.object("lone", "hello", "mode", "33188")
+	seen = time.Now()
+	r.list("d", "f g sub/")
+	r.lookup("lone")
+	r.lookup("d")
+	r.lookup("d/f")
+	r.lookup("d/sub")
+	r.missing("nothing")
+	time.Sleep(time.Minute)
+	r.calls(7)
+	return seen
+}
+
+func knownIsServed(r *rig, seen time.Time, log *lines) {
+	if e := r.stale("d/f", seen); e.Mode != 0o100600 || e.Size != 5 || !e.Full {
+		r.Errorf("%+v", e)
+	}
+	r.calls(1)
+	if log.take() != wentAway {
+		r.Error("the absence is not logged once")
+	}
+	r.stale("lone", seen)
+	if e := r.stale("d/sub", seen); e.Mode != 0o040700 {
+		r.Errorf("%+v", e)
+	}
+	if e := r.stale("d", seen); !e.IsDir() || !e.Full {
+		r.Errorf("%+v", e)
+	}
+	r.nobodyKnows("nothing")
+	r.nobodyKnows("d/nothing") // not in a complete listing
+	r.staleList("d", "f g sub/")
+	r.calls(2)
+}
+
+// Nothing is known of these: the error stays one.
+func unknownIsRefused(r *rig, kind s3client.Kind) {
+	for _, path := range []string{"d/sub/x", "d/g"} {
+		if e, err := r.tree.Lookup(r.ctx, path); !errors.Is(err, kind) || errors.Is(err, ErrNotFound) {
+			r.Errorf("%s: %+v %v", path, e, err)
 		}
-	}})
-	return func() { rule.Remove(); close(hold) }
+	}
+	for _, err := range r.tree.List(r.ctx, "d/sub") {
+		if !errors.Is(err, kind) {
+			r.Error(err)
+		}
+	}
+	r.calls(3)
+}
+
+// Who writes or changes wants the truth.
+func changesAreRefused(r *rig, kind s3client.Kind) {
+	if _, err := r.tree.Complete(r.ctx, "d/f"); !errors.Is(err, kind) {
+		r.Error(err)
+	}
+	if err := r.tree.Unlink(r.ctx, "d/f"); !errors.Is(err, kind) {
+		r.Error(err)
+	}
+	if _, err := r.tree.Mkdir(r.ctx, "nothing", Attr{}); !errors.Is(err, kind) {
+		r.Error(err)
+	}
+	if err := r.tree.Rename(r.ctx, "d/f", "nothing", false, nil); !errors.Is(err, kind) {
+		r.Error(err)
+	}
+	r.calls(4)
+}
+
+// A look whether it is back: one at most a second.
+func looksNowAndThen(r *rig, seen time.Time) {
+	for range 10 {
+		time.Sleep(200 * time.Millisecond)
+		r.stale("lone", seen)
+		synctest.Wait()
+	}
+	r.calls(2)
+	time.Sleep(awayFor) // nobody knows any more: the next who asks finds out
+	r.stale("lone", seen)
+	r.calls(1)
+}
+
+func isBack(r *rig, seen time.Time, log *lines) {
+	r.last = r.mem.Counts()
+	r.stale("lone", seen) // the last failure is less than a second ago
+	time.Sleep(probeEvery)
+	r.stale("lone", seen)
+	synctest.Wait()
+	r.calls(1)
+	if log.take() != cameBack {
+		r.Error("the return is not logged once")
+	}
+	if e := r.lookup("lone"); e.Stale || e.Seen.Equal(seen) {
+		r.Errorf("%+v", e)
+	}
+	if e := r.lookup("d/f"); e.Stale {
+		r.Errorf("%+v", e)
+	}
+	r.cost("L2")
+	if s := log.take(); s != "" {
+		r.Errorf("logged: %q", s)
+	}
 }
 
 // The store says nothing at all: the first to ask waits a little, everybody after it not, one request stays behind.

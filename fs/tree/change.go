@@ -31,9 +31,15 @@ func (t *Tree) Create(path string, a Attr) (Entry, error) {
 	return e, nil
 }
 
+const makeDirectory = "make directory"
+
 // mayMake says whether something can be made under a path.
 func (t *Tree) mayMake(what, path string) error {
-	_, key, err := t.space.locate(path)
+	locate := t.space.locateFile
+	if what == makeDirectory {
+		locate = t.space.locate
+	}
+	_, key, err := locate(path)
 	switch {
 	case t.o.ReadOnly:
 		err = ErrReadOnly
@@ -42,7 +48,7 @@ func (t *Tree) mayMake(what, path string) error {
 		err = ErrExists
 	case t.space.top(path):
 		err = ErrNotPermitted // beside the buckets
-	case len(dirKey(key)) > maxKey && what == "make directory":
+	case len(dirKey(key)) > maxKey && what == makeDirectory:
 		err = ErrNameTooLong
 	}
 	if err != nil {
@@ -97,7 +103,7 @@ func (t *Tree) Mkdir(ctx context.Context, path string, a Attr) (Entry, error) {
 	if t.space.top(path) && path != "" {
 		return t.makeBucket(ctx, path)
 	}
-	if err := t.mayMake("make directory", path); err != nil {
+	if err := t.mayMake(makeDirectory, path); err != nil {
 		return Entry{}, err
 	}
 	give, err := t.take(ctx, path)
@@ -105,7 +111,7 @@ func (t *Tree) Mkdir(ctx context.Context, path string, a Attr) (Entry, error) {
 		return Entry{}, fmt.Errorf("make directory %s: %w", path, err)
 	}
 	defer give()
-	if err := t.absent(ctx, "make directory", path); err != nil {
+	if err := t.absent(ctx, makeDirectory, path); err != nil {
 		return Entry{}, err
 	}
 	since, known := t.absentSince(path)
@@ -210,7 +216,10 @@ func (t *Tree) putSpecial(ctx context.Context, what, path string, mode uint32, a
 		return e, nil
 	}
 	h := buildHeaders(&e, nil)
-	o, err := t.o.Store.Put(ctx, s3client.PutRequest{Bucket: e.Bucket, Key: e.Key, Headers: h, Body: bytes.NewReader(body), Size: e.Size})
+	o, err := t.o.Put(ctx, s3client.PutRequest{Bucket: e.Bucket, Key: e.Key, Headers: h, Body: bytes.NewReader(body), Size: e.Size})
+	if err != nil && o.ETag != "" {
+		err = t.takeBack(ctx, e, o.ETag, err)
+	}
 	if err != nil {
 		t.forget(path)
 		return Entry{}, fmt.Errorf("%s %s: %w", what, path, err)
@@ -219,6 +228,22 @@ func (t *Tree) putSpecial(ctx context.Context, what, path string, mode uint32, a
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.storedLocked(e, &o), nil
+}
+
+// takeBack deletes an object that is there with other bytes than were sent, unless it is another one by now: a link that nobody
+// asked for leads anywhere. why is what was found wrong.
+func (t *Tree) takeBack(ctx context.Context, e Entry, etag string, why error) error {
+	o, err := t.o.Store.Head(ctx, e.Bucket, e.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound), err == nil && o.ETag != etag:
+		return why
+	case err == nil:
+		err = t.o.Store.Delete(ctx, e.Bucket, e.Key)
+	}
+	if err != nil {
+		return fmt.Errorf("%w; and it is still there: %v", why, err) // one kind of error: the first
+	}
+	return why
 }
 
 // storedLocked records that an entry is now the object o; o.Headers are those it was sent with, nil if unknown.

@@ -65,6 +65,9 @@ type Options struct {
 	// Copy copies an object of any size inside the store and has verified it when it returns. Headers nil keeps the
 	// source's. Nil means the store's Copy.
 	Copy func(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error)
+	// Put stores a body and says whether the store has got what was sent: with an error, an Object that has an ETag is there and
+	// is something else. Nil means the store's Put, and nobody compares.
+	Put func(ctx context.Context, r s3client.PutRequest) (s3client.Object, error)
 	// Attributes reads an object's headers where a Lookup needs its attributes, with the size, ETag and time they came
 	// with: the store's Head (nil), or a GET that brings some of its bytes too. An Object without Headers says that
 	// whoever carried out the GET has told it to Learn. The store's Head is asked when that did not happen, and after

@@ -37,6 +37,15 @@ func (s space) locate(p string) (bucket, key string, err error) {
 	return bucket, key, nil
 }
 
+// locateFile is locate for what is no directory.
+func (s space) locateFile(p string) (bucket, key string, err error) {
+	bucket, key, err = s.locate(p)
+	if err == nil && !s.top(p) && isBlank(key) {
+		return "", "", fmt.Errorf("key %q: %w", key, ErrName)
+	}
+	return bucket, key, err
+}
+
 // place is locate for a path that is one.
 func (s space) place(p string) (bucket, key string) {
 	if s.account() {

@@ -165,13 +165,13 @@ func (s alsoHas) List(ctx context.Context, req s3client.ListRequest) (s3client.L
 func TestEveryKeyHasOneRule(t *testing.T) {
 	long := strings.Repeat("k", 255)
 	seen := []string{
-		"plain", "a%41", "a%2Fb", "a+b", "a b", " ", "  lead", "trail ", "tab\tx", "nl\nx", "cr\rx", "\x01", "esc\x1bx", "\x7f", `back\slash`, "q?x", "h#x",
+		"plain", "a%41", "a%2Fb", "a+b", "a b", "in/ ", "  lead", "trail ", "tab\tx", "nl\nx", "cr\rx", "\x01", "esc\x1bx", "\x7f", `back\slash`, "q?x", "h#x",
 		"amp&x", "<x>", "'", `"`, "*", "é" /* NFC */, "e\u0301" /* NFD */, "\U0001F600", "\ufffe", "\uffff", "\u202e", "...", ".hidden", "a..b", "~", "-rf",
 		long, "deep/" + strings.Repeat(long+"/", 3) + strings.Repeat("k", 251), // 1024 bytes
 		"in/é/x", "in/e\u0301/x", "case", "CASE", "with.dots/a.b.c", "con", "x.",
 	}
 	hidden := []string{
-		"/", "/lead", "//", "a//b", "a//", "a///b", ".", "..", "./x", "../x", "a/./b", "a/../b", "a/.", "a/..", long + "k", "w/" + long + "k/x",
+		"/", "/lead", "//", "a//b", "a//", "a///b", ".", "..", "./x", "../x", "a/./b", "a/../b", "a/.", "a/..", long + "k", "w/" + long + "k/x", " ", "\t\u2003",
 	}
 	// Few stores take these, and some give them out.
 	strange := []string{"bad\xed\xa0\x80surrogate", "bad\xffutf8", "nul\x00x"}

@@ -164,7 +164,7 @@ func (t *Tree) askOne(ctx context.Context, path string) (shown, time.Time, error
 	var s shown
 	last := p.Next
 	for i := range p.Objects {
-		if p.Objects[i].Key == key {
+		if p.Objects[i].Key == key && !isBlank(key) {
 			p.Objects[i].Bucket = bucket
 			s.obj = &p.Objects[i]
 		}

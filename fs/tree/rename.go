@@ -80,6 +80,9 @@ func (t *Tree) rename(ctx context.Context, from, to string, noReplace bool, move
 		}
 		return nil
 	}
+	if _, _, err := t.space.locateFile(to); err != nil && !src.IsDir() {
+		return err
+	}
 	dst, err := t.target(ctx, src, to, noReplace)
 	if err != nil {
 		return err

@@ -137,65 +137,77 @@ func TestRenameDir(t *testing.T) {
 
 // A rename struck by faults at any point loses nothing.
 func TestRenameFaults(t *testing.T) {
-	const n = 40
-	whole := func(r *rig) (from, to int) {
-		for _, k := range r.mem.Keys(bkt) {
-			b, _ := r.mem.Bytes(bkt, k)
-			dir, name := split(k)
-			if string(b) != name {
-				t.Errorf("%s is %q", k, b)
-			}
-			if dir == "from" {
-				from++
-			} else {
-				to++
-			}
-		}
-		return from, to
-	}
-	for nth := 1; nth <= n; nth += 3 {
+	for nth := 1; nth <= struck; nth += 3 {
 		for _, kind := range []string{"before", "after", "delete", "deletes"} {
-			r := newRig(t, Options{Bucket: bkt})
-			for i := range n {
-				r.object(fmt.Sprintf("from/f%02d", i), fmt.Sprintf("f%02d", i))
-			}
-			rule := s3fault.Rule{Call: "Copy", Nth: nth}
-			switch kind {
-			case "before":
-				rule.Before = s3client.Temporary
-			case "after":
-				rule.After = s3client.Temporary
-			case "delete":
-				rule = s3fault.Rule{Call: "DeleteMany", Before: s3client.Temporary}
-			case "deletes":
-				rule = s3fault.Rule{Call: "DeleteMany", After: s3client.Temporary}
-			}
-			r.fault.Add(rule)
-			count := 0
-			err := r.tree.Rename(r.ctx, "from", "to", false, func(_, _, _, _ string, _ s3client.Object) { count++ })
-			r.fails(err, s3client.Temporary)
-			if count != 0 {
-				t.Error("moved was called")
-			}
-			from, to := whole(r)
-			switch {
-			case kind == "delete" && (from != n || to != n), kind == "deletes" && (from != 0 || to != n):
-				t.Errorf("%s: %d and %d left", kind, from, to)
-			case (kind == "before" || kind == "after") && (from != n || to != 0):
-				t.Errorf("%s %d: %d and %d left", kind, nth, from, to)
-			}
-			r.fault.Clear()
-			r.clock.add(time.Hour)
-			dir := "from"
-			if kind == "deletes" {
-				dir = "to"
-			}
-			if got := len(strings.Fields(r.names(dir))); got != n {
-				t.Errorf("%s: %d names in %s", kind, got, dir)
-			}
+			testStruckRename(t, kind, nth)
 		}
 	}
-	// The deletion of a file's old name fails: both are there, and both are seen.
+}
+
+// struck is how many files the directory has whose rename is struck.
+const struck = 40
+
+// testStruckRename renames a directory whose nth copy fails, before or after it was made, or whose deletion does.
+func testStruckRename(t *testing.T, kind string, nth int) {
+	r := newRig(t, Options{Bucket: bkt})
+	for i := range struck {
+		r.object(fmt.Sprintf("from/f%02d", i), fmt.Sprintf("f%02d", i))
+	}
+	rule := s3fault.Rule{Call: "Copy", Nth: nth}
+	switch kind {
+	case "before":
+		rule.Before = s3client.Temporary
+	case "after":
+		rule.After = s3client.Temporary
+	case "delete":
+		rule = s3fault.Rule{Call: "DeleteMany", Before: s3client.Temporary}
+	case "deletes":
+		rule = s3fault.Rule{Call: "DeleteMany", After: s3client.Temporary}
+	}
+	r.fault.Add(rule)
+	count := 0
+	err := r.tree.Rename(r.ctx, "from", "to", false, func(_, _, _, _ string, _ s3client.Object) { count++ })
+	r.fails(err, s3client.Temporary)
+	if count != 0 {
+		t.Error("moved was called")
+	}
+	from, to := r.struckLeft()
+	switch {
+	case kind == "delete" && (from != struck || to != struck), kind == "deletes" && (from != 0 || to != struck):
+		t.Errorf("%s: %d and %d left", kind, from, to)
+	case (kind == "before" || kind == "after") && (from != struck || to != 0):
+		t.Errorf("%s %d: %d and %d left", kind, nth, from, to)
+	}
+	r.fault.Clear()
+	r.clock.add(time.Hour)
+	dir := "from"
+	if kind == "deletes" {
+		dir = "to"
+	}
+	if got := len(strings.Fields(r.names(dir))); got != struck {
+		t.Errorf("%s: %d names in %s", kind, got, dir)
+	}
+}
+
+// struckLeft counts what the store has in both directories. Each object holds its own name.
+func (r *rig) struckLeft() (from, to int) {
+	for _, k := range r.mem.Keys(bkt) {
+		b, _ := r.mem.Bytes(bkt, k)
+		dir, name := split(k)
+		if string(b) != name {
+			r.Errorf("%s is %q", k, b)
+		}
+		if dir == "from" {
+			from++
+		} else {
+			to++
+		}
+	}
+	return from, to
+}
+
+func TestRenameWhoseDeletionFails(t *testing.T) {
+	// Both are there, and both are seen.
 	r := newRig(t, Options{Bucket: bkt})
 	r.object("a", "A")
 	r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Temporary})
@@ -220,8 +232,12 @@ func TestRenameFaults(t *testing.T) {
 	if e := r.lookup("b"); e.Mode != 0o100600 || r.tree.Stats().Changes != 1 {
 		t.Errorf("%+v, %+v", e, r.tree.Stats())
 	}
-	// Somebody writes the source while it is being renamed: the copy is refused.
-	r = newRig(t, Options{Bucket: bkt})
+}
+
+// Somebody writes the source while it is being renamed.
+func TestRenameOfAChangedSource(t *testing.T) {
+	// The copy is refused.
+	r := newRig(t, Options{Bucket: bkt})
 	r.object("a", "A")
 	r.lookup("a")
 	r.object("a", "newer")
@@ -249,8 +265,11 @@ func TestRenameFaults(t *testing.T) {
 	if got := r.mem.Keys(bkt); strings.Contains(strings.Join(got, " "), "d/") {
 		t.Errorf("%q", got)
 	}
-	// Cancelled: nothing moved.
-	r = newRig(t, Options{Bucket: bkt})
+}
+
+// Nothing is moved.
+func TestCanceledRename(t *testing.T) {
+	r := newRig(t, Options{Bucket: bkt})
 	for i := range 100 {
 		r.object(fmt.Sprintf("d/%02d", i), "1")
 	}
@@ -278,5 +297,32 @@ func TestRenameOverVanishedTarget(t *testing.T) {
 	r.missing("a")
 	if e := r.lookup("b"); e.Size != 1 {
 		t.Errorf("%+v", e)
+	}
+}
+
+// A directory's rename that has copied and fails then is not to be made again by the kernel, which does that for ESTALE.
+func TestARenameThatHasCopiedIsNotStale(t *testing.T) {
+	for call, also := range map[string]string{"DeleteMany": "", "Delete": "DeleteMany", "Copy": "DeleteMany"} {
+		t.Run(call, func(t *testing.T) {
+			r := newRig(t, Options{Bucket: bkt, Full: true})
+			r.object("sub/a", "1")
+			r.object("sub/b", "1")
+			for _, c := range []string{call, also} {
+				if c == "Copy" { // of the second object: the first one's copy is to be taken back, and stays
+					r.fault.Add(s3fault.Rule{Call: c, Key: "other/b", Before: s3client.Changed})
+					r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Changed})
+				} else if c != "" {
+					r.fault.Add(s3fault.Rule{Call: c, Before: s3client.Changed})
+				}
+			}
+			err := r.tree.Rename(r.ctx, "sub", "other", false, nil)
+			if err == nil || errors.Is(err, s3client.Changed) || errors.Is(err, ErrNotFound) {
+				t.Errorf("error %v", err)
+			}
+			if keys := r.mem.Keys(bkt); !slices.Contains(keys, "other/a") || !slices.Contains(keys, "sub/b") {
+				t.Errorf("keys %q: this test proves nothing", keys)
+			}
+			r.fault.Clear()
+		})
 	}
 }

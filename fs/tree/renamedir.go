@@ -62,10 +62,22 @@ func (t *Tree) renameDir(ctx context.Context, src Entry, dst *Entry, to string, 
 	if err := r.copyAll(ctx); err != nil {
 		undone := r.undo(ctx)
 		r.end(undone == nil)
-		return errors.Join(err, undone)
+		if undone != nil {
+			return notStale(errors.Join(err, undone))
+		}
+		return err
 	}
 	err = r.finish(ctx, moved)
 	r.end(true) // the caller knows what became of it
+	return notStale(err)
+}
+
+// notStale is the error of a rename whose copies are there. Of one that says that something has changed, ESTALE, the kernel would
+// make the call once more by itself, and its answer would be that the new name is not empty.
+func notStale(err error) error {
+	if errors.Is(err, s3client.Changed) {
+		return errors.New(err.Error())
+	}
 	return err
 }
 

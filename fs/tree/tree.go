@@ -121,6 +121,9 @@ func New(o Options) *Tree {
 	if o.Copy == nil {
 		t.o.Copy = t.copyOnce
 	}
+	if o.Put == nil {
+		t.o.Put = o.Store.Put
+	}
 	t.entries = names{cache.NewEntries[packed](o.MaxEntries, o.Now), t}
 	t.mu.overlay = newOverlay(o.MaxEntries, func(p string) { t.entries.ForgetName(split(p)) })
 	t.mu.versions = newLRU[*remembered](o.MaxEntries)
@@ -154,6 +157,11 @@ func (t *Tree) Close() {
 
 // Locate is the bucket and key of a path; Key has no slash at its end. No request.
 func (t *Tree) Locate(path string) (bucket, key string, err error) { return t.space.locate(path) }
+
+// LocateFile is Locate for what is no directory: a few names only directories can have.
+func (t *Tree) LocateFile(path string) (bucket, key string, err error) {
+	return t.space.locateFile(path)
+}
 
 // PathOf is the path of a key; ok is false when the mount does not show it. No request.
 func (t *Tree) PathOf(bucket, key string) (string, bool) { return t.space.pathOf(bucket, key) }

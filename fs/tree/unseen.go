@@ -23,6 +23,8 @@ const (
 	WhyUTF8 Why = "utf8"
 	// WhyKeyLong: a key of more than 1024 bytes.
 	WhyKeyLong Why = "key-long"
+	// WhyBlank: an object whose whole key is white space: no request for it is made by the S3 library.
+	WhyBlank Why = "blank"
 	// WhyShadowed: an object "x" with content, where there are keys "x/...".
 	WhyShadowed Why = "shadowed"
 	// WhyContent: an object "x/" with content. The directory is shown, its object's bytes are not.
@@ -32,7 +34,7 @@ const (
 )
 
 // Whys are all reasons for which keys are not shown.
-var Whys = []Why{WhyEmpty, WhyDots, WhyLong, WhyNUL, WhyUTF8, WhyKeyLong, WhyShadowed, WhyContent}
+var Whys = []Why{WhyEmpty, WhyDots, WhyLong, WhyNUL, WhyUTF8, WhyKeyLong, WhyBlank, WhyShadowed, WhyContent}
 
 // noName is why a component of a key cannot be a file's name.
 func noName(name string) Why {
@@ -58,11 +60,17 @@ func noPath(name, key string) Why {
 	if why := noName(name); why != "" {
 		return why
 	}
-	if len(key) > maxKey {
+	switch {
+	case len(key) > maxKey:
 		return WhyKeyLong
+	case isBlank(key):
+		return WhyBlank
 	}
 	return ""
 }
+
+// isBlank says whether no object with this key can be asked for. A directory may have it: its marker, and all in it, has a slash.
+func isBlank(key string) bool { return strings.TrimSpace(key) == "" }
 
 // bytesLost says that an object which a directory takes the place of has something that nobody can reach then.
 func bytesLost(o *s3client.Object) bool { return o.Size > 0 }

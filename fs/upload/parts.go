@@ -62,7 +62,10 @@ func (up *upload) carryOut(ctx context.Context) (s3client.Object, error) {
 	if up.stream != nil {
 		up.stream.completed(obj)
 	}
-	return obj, up.u.verifyJoined(up.to, obj.ETag, up.parts)
+	if err = up.u.verifyJoined(up.to, obj.ETag, up.parts); err != nil {
+		up.job.spoiled(obj.ETag)
+	}
+	return obj, err
 }
 
 func (up *upload) begin(ctx context.Context) (err error) {

@@ -260,6 +260,39 @@ func (u *Uploader) put(ctx context.Context, to target, j Job) (s3client.Object, 
 			return obj, wrongSize("PUT Object", to, obj.Size, j.Need.Size)
 		}
 		obj.Size = j.Need.Size
+		if err = u.verifyPut(ctx, to, obj.ETag, b); err != nil {
+			j.spoiled(obj.ETag)
+		}
+		if err == nil || try == sends {
+			return obj, err
+		}
+		u.o.Log.WarnContext(ctx, "object arrived with other bytes; it is sent again", "err", err)
+	}
+}
+
+func (j *Job) spoiled(etag string) {
+	if j.Spoiled != nil {
+		j.Spoiled(etag)
+	}
+}
+
+// Put stores a small object that is no file's, a symbolic link for instance, and verifies it as Store does. An error beside an
+// Object with an ETag says that this is stored, and is not what was sent.
+func (u *Uploader) Put(ctx context.Context, r s3client.PutRequest) (s3client.Object, error) {
+	if r.Size == 0 {
+		return u.o.Store.Put(ctx, r) // there is no bit that could change
+	}
+	to, src := target{r.Bucket, r.Key}, r.Body
+	for try := 1; ; try++ {
+		b := u.putBody(to, src, r.Size)
+		r.Body = b
+		obj, err := u.o.Store.Put(ctx, r)
+		switch {
+		case err != nil:
+			return s3client.Object{}, b.cause(err)
+		case obj.ETag == "":
+			return s3client.Object{}, noETag("PUT Object", to)
+		}
 		if err = u.verifyPut(ctx, to, obj.ETag, b); err == nil || try == sends {
 			return obj, err
 		}

@@ -185,15 +185,22 @@ func TestBackgroundFailuresShowAtStore(t *testing.T) {
 	}
 }
 
+// failsToStore stores a file with its stream; the first completion fails as the rule says.
+func (e *env) failsToStore(f *file, s *Stream, completion s3fault.Rule, want s3client.Kind) {
+	e.t.Helper()
+	completion.Call, completion.Nth = "CompleteUpload", 1
+	e.fault.Add(completion)
+	j := job(f.b)
+	j.Stream = s
+	if _, err := e.u.Store(context.Background(), j); !errors.Is(err, want) {
+		e.t.Fatal(err)
+	}
+}
+
 func TestFailedStoreKeepsWhatTheStreamHas(t *testing.T) {
 	e := newEnv(t)
 	f, s := e.streaming(60 * kib)
-	e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Nth: 1, Before: s3client.Throttled})
-	j := job(f.b)
-	j.Stream = s
-	if _, err := e.u.Store(context.Background(), j); !errors.Is(err, s3client.Throttled) {
-		t.Fatal(err)
-	}
+	e.failsToStore(f, s, s3fault.Rule{Before: s3client.Throttled}, s3client.Throttled)
 	e.wantCalls("CompleteUpload 1", func() { e.storeFile(f, s, 60*kib) })
 	e.noPending()
 }
@@ -201,12 +208,7 @@ func TestFailedStoreKeepsWhatTheStreamHas(t *testing.T) {
 func TestFailedStoreThenMoreWrites(t *testing.T) {
 	e := newEnv(t)
 	f, s := e.streaming(60 * kib)
-	e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Nth: 1, Before: s3client.Throttled})
-	j := job(f.b)
-	j.Stream = s
-	if _, err := e.u.Store(context.Background(), j); err == nil {
-		t.Fatal("stored")
-	}
+	e.failsToStore(f, s, s3fault.Rule{Before: s3client.Throttled}, s3client.Throttled)
 	f.b = append(f.b, random(30*kib, 8)...)
 	s.Touched(60*kib, 30*kib)
 	s.Sealed(0, 90*kib)
@@ -261,19 +263,10 @@ func TestPartsThatAreNotOurs(t *testing.T) {
 }
 
 func TestUndecidedStreamCompletesAgain(t *testing.T) {
-	for _, after := range []bool{false, true} {
+	for _, rule := range []s3fault.Rule{{Before: s3client.Temporary}, {After: s3client.Temporary}} {
 		e := newEnv(t)
 		f, s := e.streaming(60 * kib)
-		rule := s3fault.Rule{Call: "CompleteUpload", Nth: 1, Before: s3client.Temporary}
-		if after {
-			rule.Before, rule.After = nil, s3client.Temporary
-		}
-		e.fault.Add(rule)
-		j := job(f.b)
-		j.Stream = s
-		if _, err := e.u.Store(context.Background(), j); !errors.Is(err, s3client.Temporary) {
-			t.Fatal(err)
-		}
+		e.failsToStore(f, s, rule, s3client.Temporary)
 		e.wantCalls("CompleteUpload 1", func() { e.storeFile(f, s, 60*kib) })
 		e.noPending()
 	}
@@ -282,12 +275,7 @@ func TestUndecidedStreamCompletesAgain(t *testing.T) {
 func TestUndecidedStreamIsNotAborted(t *testing.T) {
 	e := newEnv(t)
 	f, s := e.streaming(60 * kib)
-	e.fault.Add(s3fault.Rule{Call: "CompleteUpload", Nth: 1, Before: s3client.Temporary})
-	j := job(f.b)
-	j.Stream = s
-	if _, err := e.u.Store(context.Background(), j); err == nil {
-		t.Fatal("stored")
-	}
+	e.failsToStore(f, s, s3fault.Rule{Before: s3client.Temporary}, s3client.Temporary)
 	if err := s.Abort(wait(t)); err != nil {
 		t.Fatal(err)
 	}
@@ -351,74 +339,6 @@ func TestStreamOrCopies(t *testing.T) {
 	if e.mem.Calls()["CopyPart"] != before {
 		t.Error("copied although the stream had it all")
 	}
-	e.noPending()
-}
-
-func TestAbortStream(t *testing.T) {
-	e := newEnv(t)
-	g := newGate()
-	e.fault.Add(s3fault.Rule{Call: "UploadPart", Hook: g.hook})
-	s := e.u.NewStream("b", "k", headers("1"), &file{b: random(200*kib, 1)})
-	s.Sealed(0, 200*kib)
-	<-g.reached
-	if n := s.InFlight(); n == 0 {
-		t.Error("nothing in flight")
-	}
-	for range 2 {
-		if err := s.Abort(wait(t)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.Sealed(0, 200*kib)
-	if n := s.InFlight(); n != 0 {
-		t.Errorf("%d bytes in flight", n)
-	}
-	if left := e.mem.PendingUploads("b"); len(left) != 0 {
-		t.Errorf("left %v", left)
-	}
-	e.noPending()
-}
-
-func TestAbortFailureIsTold(t *testing.T) {
-	e := newEnv(t)
-	_, s := e.streaming(60 * kib)
-	rule := e.fault.Add(s3fault.Rule{Call: "AbortUpload", Before: s3client.Temporary})
-	if err := s.Abort(wait(t)); !errors.Is(err, s3client.Temporary) {
-		t.Errorf("error %v", err)
-	}
-	rule.Remove()
-	e.noPending() // Close tries again
-}
-
-func TestCloseAbortsStreams(t *testing.T) {
-	e := newEnv(t)
-	g := newGate()
-	e.fault.Add(s3fault.Rule{Call: "UploadPart", Nth: 3, Hook: g.hook})
-	for i := range 3 {
-		s := e.u.NewStream("b", string(rune('a'+i)), headers("1"), &file{b: random(100*kib, 1)})
-		s.Sealed(0, 100*kib)
-	}
-	<-g.reached
-	e.noPending()
-}
-
-func TestCloseLeavesWithItsContext(t *testing.T) {
-	e := newEnv(t)
-	stuck, open := make(chan struct{}), make(chan struct{})
-	e.fault.Add(s3fault.Rule{Call: "UploadPart", Nth: 1, Hook: func(context.Context, s3fault.Call) error {
-		close(stuck)
-		<-open // does not look at its context
-		return nil
-	}})
-	s := e.u.NewStream("b", "k", headers("1"), &file{b: random(100*kib, 1)})
-	s.Sealed(0, 100*kib)
-	<-stuck
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	if err := e.u.Close(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("error %v", err)
-	}
-	close(open)
 	e.noPending()
 }
 

@@ -72,6 +72,9 @@ type Job struct {
 	// the store is asked to join them: the answer may never come.
 	Making func(etag string)
 
+	// Spoiled, when not nil, is told the ETag of an object that the store has now and that is not what was sent (Verify).
+	Spoiled func(etag string)
+
 	resume *[]string // those of Resume that nothing is known of yet
 }
 

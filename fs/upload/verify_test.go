@@ -259,3 +259,79 @@ func (c *counting) ReadAt(p []byte, off int64) (int, error) {
 	c.n += n
 	return n, err
 }
+
+// Put compares as Store does, and says what is there when that is not what was sent.
+func TestPutVerifies(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		v      Verify
+		size   int
+		bodies int64
+		want   string
+		err    bool
+	}{
+		{"right", VerifyAuto, 9, 0, "Put 1", false},
+		{"once", VerifyAuto, 9, 1, "Put 2", false},
+		{"twice", VerifyAuto, 9, 2, "Put 2", true},
+		{"full, twice", VerifyFull, 9, 2, "Put 2", true},
+		{"off", VerifyOff, 9, 2, "Put 1", false},
+		{"empty", VerifyFull, 0, 2, "Put 1", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			bad := &corrupting{}
+			e := newEnv(t, verifying(c.v), func(o *Options) { bad.Store, o.Store = o.Store, bad })
+			bad.bodies.Store(c.bodies)
+			p := random(c.size, 1)
+			var obj s3client.Object
+			var err error
+			e.wantCalls(c.want, func() {
+				obj, err = e.u.Put(context.Background(), s3client.PutRequest{Bucket: "b", Key: "k", Body: bytes.NewReader(p), Size: int64(c.size)})
+			})
+			if there, ok := e.mem.Object("b", "k"); !ok || obj.ETag != there.ETag {
+				t.Errorf("there is %+v, it says %+v", there, obj)
+			}
+			if c.err {
+				if !errors.Is(err, s3client.Unknown) || !strings.Contains(err.Error(), "MD5 of the") {
+					t.Errorf("error %v", err)
+				}
+			} else if err != nil {
+				t.Error(err)
+			} else if c.v != VerifyOff {
+				e.holds("k", p)
+			}
+		})
+	}
+	e := newEnv(t)
+	e.fault.Add(s3fault.Rule{Call: "Put", Before: s3client.Denied})
+	obj, err := e.u.Put(context.Background(), s3client.PutRequest{Bucket: "b", Key: "k", Body: strings.NewReader("x"), Size: 1})
+	if !errors.Is(err, s3client.Denied) || obj.ETag != "" {
+		t.Errorf("%+v, %v: nothing was stored", obj, err)
+	}
+}
+
+// Whoever has something stored learns what the store has in its place.
+func TestVerifySaysWhatIsThere(t *testing.T) {
+	var told []string
+	tell := func(j *Job) { told, j.Spoiled = nil, func(etag string) { told = append(told, etag) } }
+	bad := &corrupting{}
+	e := newEnv(t, func(o *Options) { bad.Store, o.Store = o.Store, bad })
+	for bodies := range int64(3) {
+		bad.bodies.Store(bodies)
+		j := job(random(9, 1))
+		tell(&j)
+		_, err := e.u.Store(context.Background(), j)
+		there, _ := e.mem.Object("b", "k")
+		if int64(len(told)) != bodies || (err != nil) != (bodies == 2) || err != nil && told[1] != there.ETag {
+			t.Errorf("%d wrong bodies: %q, %v; there is %s", bodies, told, err, there.ETag)
+		}
+	}
+	odd := strings.Repeat("ab", 16) + "-5"
+	e = newEnv(t, verifying(VerifyFull), func(o *Options) {
+		o.Store = &altered{Store: o.Store, completed: func(ob *s3client.Object) { ob.ETag = odd }}
+	})
+	j := job(random(60*kib, 1))
+	tell(&j)
+	if _, err := e.u.Store(context.Background(), j); err == nil || strings.Join(told, " ") != odd+" "+odd {
+		t.Errorf("joined of others: %q, %v", told, err)
+	}
+}

@@ -121,7 +121,7 @@ func (r *Rooms) earlierFiles(ctx context.Context) []content.Earlier {
 
 func (r *Rooms) openOutbox(earlier []outbox.Op) {
 	r.Outbox = outbox.New(outbox.Options{
-		Journal: r.Journal, Store: r.changes, Copy: r.Uploader.Copy, Log: r.o.Log, CheckAfter: r.o.TTL,
+		Journal: r.Journal, Store: r.changes, Copy: r.Uploader.Copy, Put: r.Uploader.Put, Log: r.o.Log, CheckAfter: r.o.TTL,
 		Busy:    func(bucket, key string) bool { return r.Files.Holds(content.ID{Bucket: bucket, Key: key}) },
 		Settled: r.settled,
 	}, earlier)

@@ -63,7 +63,7 @@ func (r *Rooms) treeOptions() tree.Options {
 		Store: r.changes, Archive: o.Archive, Bucket: o.Bucket, Prefix: o.Prefix, BucketPattern: o.BucketPattern,
 		TTL: o.namesTTL(), MaxEntries: o.Memory.Names, Full: o.Full, ReadOnly: o.ReadOnly,
 		UID: o.UID, GID: o.GID, FileMode: o.FileMode, DirMode: o.DirMode,
-		Copy: r.Uploader.Copy, Later: r.later(), Drain: r.drainNames, Finish: r.finishName, Intents: r.Renames, Now: time.Now, Log: o.Log,
+		Copy: r.Uploader.Copy, Put: r.Uploader.Put, Later: r.later(), Drain: r.drainNames, Finish: r.finishName, Intents: r.Renames, Now: time.Now, Log: o.Log,
 		Attributes: fs.Attributes(r.small, func() *content.Files { return r.Files }, func(ctx context.Context, e tree.Entry) (s3client.Object, error) {
 			return o.Store.Head(ctx, e.Bucket, e.Key)
 		}),

@@ -24,6 +24,7 @@ var whyTexts = map[tree.Why]string{
 	tree.WhyNUL:      "NUL in the key",
 	tree.WhyUTF8:     "not UTF-8",
 	tree.WhyKeyLong:  "key over 1024 bytes",
+	tree.WhyBlank:    "blanks alone",
 	tree.WhyShadowed: "directory of this name",
 	tree.WhyContent:  "content of a directory",
 }

@@ -99,21 +99,7 @@ func isCommand(word string) bool {
 // run is the whole helper.
 func (h *mountHelper) run(ctx context.Context, std stdio) int {
 	err := h.read()
-	switch {
-	case err == nil && h.show == "help":
-		_, err = io.WriteString(std.out, helperHelp())
-	case err == nil && h.show == "version":
-		_, err = fmt.Fprintf(std.out, "%s (pailfs %s)\n", h.name, buildInfo().Version)
-	case err == nil:
-		err = h.mount(ctx, std)
-	}
-	if err == nil {
-		return exitOK
-	}
-	f := *failureOf(err)
-	f.command = "" // the program's name says it
-	f.printAs(h.name, std.err)
-	return helperCode(f.code, os.Geteuid())
+	return runHelper(h.name, std, h.show, err, helperHelp, func() error { return h.mount(ctx, std) })
 }
 
 // mount carries the call out.
@@ -165,67 +151,33 @@ func (h *mountHelper) tell(std stdio, what string) error {
 	return err
 }
 
-// read parses the command line, in which options may stand anywhere.
 func (h *mountHelper) read() error {
-	for i := 0; i < len(h.words); i++ {
-		word := h.words[i]
-		switch {
-		case word == "--":
-			h.args = append(h.args, h.words[i+1:]...)
-			i = len(h.words)
-		case word == "--help", word == "--version":
-			h.show = word[2:]
-		case strings.HasPrefix(word, "--"):
-			return h.wrong("unknown option %s", word)
-		case len(word) > 1 && word[0] == '-':
-			used, err := h.letters(word[1:], h.words[i+1:])
-			if err != nil {
-				return err
-			}
-			i += used
-		default:
-			h.args = append(h.args, word)
-		}
-	}
-	if h.show == "" && len(h.args) != 2 {
+	r := helperWords{flag: h.flag, valued: "otN", value: h.value, wrong: h.wrong}
+	err := r.read(h.words)
+	h.args, h.show = r.args, r.show
+	if err == nil && h.show == "" && len(h.args) != 2 {
 		return h.wrong("a source and a directory are needed")
 	}
-	return nil
+	return err
 }
 
-// letters reads the letters behind one dash, and says how many of the next words were values of them.
-func (h *mountHelper) letters(letters string, next []string) (used int, err error) {
-	for i, c := range letters {
-		switch c {
-		case 's':
-			h.sloppy = true
-		case 'f':
-			h.fake = true
-		case 'v':
-			h.verbose = true
-		case 'n': // /etc/mtab is nobody's file any more
-		case 'r':
-			h.options = append(h.options, "ro")
-		case 'w':
-			h.options = append(h.options, "rw")
-		case 'h':
-			h.show = "help"
-		case 'V':
-			h.show = "version"
-		case 'o', 't', 'N':
-			value := letters[i+1:]
-			if value == "" {
-				if len(next) == 0 {
-					return 0, h.wrong("-%c needs a value", c)
-				}
-				value, used = next[0], 1
-			}
-			return used, h.value(c, value)
-		default:
-			return 0, h.wrong("unknown option -%c", c)
-		}
+func (h *mountHelper) flag(letter rune) bool {
+	switch letter {
+	case 's':
+		h.sloppy = true
+	case 'f':
+		h.fake = true
+	case 'v':
+		h.verbose = true
+	case 'n': // /etc/mtab is nobody's file any more
+	case 'r':
+		h.options = append(h.options, "ro")
+	case 'w':
+		h.options = append(h.options, "rw")
+	default:
+		return false
 	}
-	return 0, nil
+	return true
 }
 
 func (h *mountHelper) value(letter rune, value string) error {

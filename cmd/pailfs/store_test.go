@@ -237,6 +237,23 @@ func TestBucketCommands(t *testing.T) {
 }
 
 func TestUploadsCommands(t *testing.T) {
+	srv := newUploads(t)
+	listsUploads(t)
+	if srv.deleted() != 0 {
+		t.Error("list has aborted uploads")
+	}
+	abortsUploads(t, srv)
+	sparesUploadsThatAreWritten(t, srv)
+	if _, _, code := output(t, "uploads", "abort", "--older-than", "never", "bkt"); code != exitUsage {
+		t.Errorf("code %d", code)
+	}
+}
+
+// uploadsServer is a store with three unfinished uploads: id1 and id3 are two days old, id3 is gone when one asks for it.
+type uploadsServer struct{ *answers }
+
+func newUploads(t *testing.T) uploadsServer {
+	t.Helper()
 	withKeys(t)
 	t.Setenv("PAILFS_RUN_DIR", t.TempDir())
 	t.Setenv("TMPDIR", t.TempDir()) // where root looks for the mounts of users
@@ -263,14 +280,20 @@ func TestUploadsCommands(t *testing.T) {
 		}
 	})
 	t.Setenv("PAILFS_ENDPOINT", srv.URL)
-	deleted := func() (n int) {
-		for _, a := range srv.asked() {
-			if strings.HasPrefix(a, "DELETE") {
-				n++
-			}
+	return uploadsServer{srv}
+}
+
+// deleted counts the uploads that were asked to be aborted.
+func (s uploadsServer) deleted() (n int) {
+	for _, a := range s.asked() {
+		if strings.HasPrefix(a, "DELETE") {
+			n++
 		}
-		return n
 	}
+	return n
+}
+
+func listsUploads(t *testing.T) {
 	stdout, stderr, code := output(t, "uploads", "list", "bkt")
 	if code != exitOK || strings.Count(stdout, "\n") != 3 || !strings.Contains(stdout, "id2  b\n") {
 		t.Errorf("code %d %q %s", code, stdout, stderr)
@@ -290,45 +313,45 @@ func TestUploadsCommands(t *testing.T) {
 	if code != exitOK || !strings.HasSuffix(stdout, "  2d  2 parts, 5 MiB  id1  a\n") || strings.Contains(stdout, "gone") {
 		t.Errorf("code %d %q %s", code, stdout, stderr)
 	}
-	if deleted() != 0 {
-		t.Error("list has aborted uploads")
+}
+
+func abortsUploads(t *testing.T, srv uploadsServer) {
+	stdout, _, code := output(t, "uploads", "abort", "bkt", "--dry-run", "--json")
+	var uploads []uploadJSON
+	if err := json.Unmarshal([]byte(stdout), &uploads); err != nil || code != exitOK || srv.deleted() != 0 || len(uploads) != 2 || uploads[1].ID != "id3" {
+		t.Errorf("code %d, %d aborted, %s", code, srv.deleted(), stdout)
 	}
-	stdout, _, code = output(t, "uploads", "abort", "bkt", "--dry-run", "--json")
-	uploads = nil
-	if err := json.Unmarshal([]byte(stdout), &uploads); err != nil || code != exitOK || deleted() != 0 || len(uploads) != 2 || uploads[1].ID != "id3" {
-		t.Errorf("code %d, %d aborted, %s", code, deleted(), stdout)
-	}
-	stdout, stderr, code = output(t, "uploads", "abort", "bkt", "--dry-run")
-	if code != exitOK || deleted() != 0 || !strings.Contains(stdout, "id1") || strings.Contains(stdout, "id2") {
-		t.Errorf("code %d, %d aborted, %q %s", code, deleted(), stdout, stderr)
+	stdout, stderr, code := output(t, "uploads", "abort", "bkt", "--dry-run")
+	if code != exitOK || srv.deleted() != 0 || !strings.Contains(stdout, "id1") || strings.Contains(stdout, "id2") {
+		t.Errorf("code %d, %d aborted, %q %s", code, srv.deleted(), stdout, stderr)
 	}
 	stdout, stderr, code = output(t, "uploads", "abort", "bkt")
-	if code != exitOK || deleted() != 2 || !strings.Contains(stdout, "id1") || strings.Contains(stdout, "id2") || strings.Contains(stdout, "id3") {
-		t.Errorf("code %d, %d aborted, %q %s", code, deleted(), stdout, stderr)
+	if code != exitOK || srv.deleted() != 2 || !strings.Contains(stdout, "id1") || strings.Contains(stdout, "id2") || strings.Contains(stdout, "id3") {
+		t.Errorf("code %d, %d aborted, %q %s", code, srv.deleted(), stdout, stderr)
 	}
 	stdout, _, code = output(t, "uploads", "abort", "--older-than", "0", "bkt")
 	if code != exitOK || !strings.Contains(stdout, "id2") {
 		t.Errorf("code %d, %q", code, stdout)
 	}
-	// What a mount of this host is writing is marked, and only aborted with all.
+}
+
+// What a mount of this host is writing is marked, and only aborted with all.
+func sparesUploadsThatAreWritten(t *testing.T, srv uploadsServer) {
 	run := t.TempDir()
 	t.Setenv("PAILFS_RUN_DIR", run)
 	serveFake(t, run, &fakeMount{uploads: []runningUpload{{"bkt", "a", "id1"}, {"other", "gone", "id3"}}})
-	before := deleted()
-	stdout, _, code = output(t, "uploads", "list", "bkt")
+	before := srv.deleted()
+	stdout, _, code := output(t, "uploads", "list", "bkt")
 	if code != exitOK || strings.Count(stdout, "being written") != 1 || !strings.Contains(stdout, "id1  a  (being written by the mount at /mnt/x)\n") {
 		t.Errorf("code %d, %q", code, stdout)
 	}
 	stdout, _, code = output(t, "uploads", "abort", "bkt")
-	if code != exitOK || deleted() != before+1 || stdout != "" { // id3, which was gone
-		t.Errorf("code %d, %d aborted, %q", code, deleted()-before, stdout)
+	if code != exitOK || srv.deleted() != before+1 || stdout != "" { // id3, which was gone
+		t.Errorf("code %d, %d aborted, %q", code, srv.deleted()-before, stdout)
 	}
 	stdout, _, code = output(t, "uploads", "abort", "--older-than", "0", "bkt")
 	if code != exitOK || !strings.Contains(stdout, "id1") {
 		t.Errorf("code %d, %q", code, stdout)
-	}
-	if _, _, code = output(t, "uploads", "abort", "--older-than", "never", "bkt"); code != exitUsage {
-		t.Errorf("code %d", code)
 	}
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,21 +37,7 @@ func umountHelperCalled(args []string) *umountHelper {
 
 func (h *umountHelper) run(ctx context.Context, std stdio) int {
 	err := h.read()
-	switch {
-	case err == nil && h.show == "help":
-		_, err = io.WriteString(std.out, umountHelperHelp())
-	case err == nil && h.show == "version":
-		_, err = fmt.Fprintf(std.out, "%s (pailfs %s)\n", h.name, buildInfo().Version)
-	case err == nil:
-		err = h.umount(ctx, std)
-	}
-	if err == nil {
-		return exitOK
-	}
-	f := *failureOf(err)
-	f.command = "" // the program's name says it
-	f.printAs(h.name, std.err)
-	return helperCode(f.code, os.Geteuid())
+	return runHelper(h.name, std, h.show, err, umountHelperHelp, func() error { return h.umount(ctx, std) })
 }
 
 func (h *umountHelper) umount(ctx context.Context, std stdio) error {
@@ -70,68 +55,37 @@ func (h *umountHelper) umount(ctx context.Context, std stdio) error {
 	return err
 }
 
-// read parses the command line, in which options may stand anywhere.
 func (h *umountHelper) read() error {
-	var args []string
-	for i := 0; i < len(h.words); i++ {
-		word := h.words[i]
-		switch {
-		case word == "--":
-			args = append(args, h.words[i+1:]...)
-			i = len(h.words)
-		case word == "--help", word == "--version":
-			h.show = word[2:]
-		case strings.HasPrefix(word, "--"):
-			return h.wrong("unknown option %s", word)
-		case len(word) > 1 && word[0] == '-':
-			used, err := h.letters(word[1:], h.words[i+1:])
-			if err != nil {
-				return err
-			}
-			i += used
-		default:
-			args = append(args, word)
-		}
-	}
-	if h.show == "" && len(args) != 1 {
+	r := helperWords{flag: h.flag, valued: "tN", value: h.value, wrong: h.wrong}
+	err := r.read(h.words)
+	h.show = r.show
+	if err == nil && h.show == "" && len(r.args) != 1 {
 		return h.wrong("one mount point is needed")
 	}
-	h.dir = strings.Join(args, "")
-	return nil
+	h.dir = strings.Join(r.args, "")
+	return err
 }
 
-// letters reads the letters behind one dash, and says how many of the next words were values of them.
-func (h *umountHelper) letters(letters string, next []string) (used int, err error) {
-	for i, c := range letters {
-		switch c {
-		case 'f':
-			h.force = true
-		case 'l':
-			h.lazy = true
-		case 'v':
-			h.verbose = true
-		case 'n', 'r': // there is no /etc/mtab; a mount that is in use is not made read-only
-		case 'h':
-			h.show = "help"
-		case 'V':
-			h.show = "version"
-		case 't', 'N':
-			value := letters[i+1:]
-			if value == "" {
-				if len(next) == 0 {
-					return 0, h.wrong("-%c needs a value", c)
-				}
-				value, used = next[0], 1
-			}
-			if c == 'N' {
-				h.netns = value
-			}
-			return used, nil
-		default:
-			return 0, h.wrong("unknown option -%c", c)
-		}
+func (h *umountHelper) flag(letter rune) bool {
+	switch letter {
+	case 'f':
+		h.force = true
+	case 'l':
+		h.lazy = true
+	case 'v':
+		h.verbose = true
+	case 'n', 'r': // there is no /etc/mtab; a mount that is in use is not made read-only
+	default:
+		return false
 	}
-	return 0, nil
+	return true
+}
+
+func (h *umountHelper) value(letter rune, value string) error {
+	if letter == 'N' {
+		h.netns = value
+	}
+	return nil
 }
 
 func (h *umountHelper) wrong(format string, args ...any) *failure {

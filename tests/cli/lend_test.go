@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 
 	"pailfs/tests/testenv"
@@ -39,13 +38,13 @@ func TestALentMount(t *testing.T) {
 	if fi, err := os.Stat(socket); err != nil || fi.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("%v %v", fi.Mode(), err)
 	}
-	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(d.mnt))
-	if err != nil || len(infos) != 1 || infos[0].FSType != "fuse.pailfs" || infos[0].Source != d.bucket {
-		t.Fatalf("%+v %v", infos, err)
+	info := testenv.MountInfo(t, d.mnt)
+	if info.FSType != "fuse.pailfs" || info.Source != d.bucket {
+		t.Fatalf("%+v", info)
 	}
 	for _, want := range []string{"noexec", "nosuid", "nodev", "user_id=65534", "default_permissions", "allow_other", "max_read=262144"} {
-		if !strings.Contains(infos[0].Options+","+infos[0].VFSOptions, want) {
-			t.Errorf("%s is missing: %+v", want, infos[0])
+		if !strings.Contains(info.Options+","+info.VFSOptions, want) {
+			t.Errorf("%s is missing: %+v", want, info)
 		}
 	}
 	if err := d.write("a", "hello"); err != nil {

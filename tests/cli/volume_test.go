@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,39 +30,12 @@ func TestAVolumeOfOtherNamespaces(t *testing.T) {
 		for unix.Unmount(d.mnt, unix.MNT_DETACH) == nil { // before the desk looks whether something is left
 		}
 	})
-	app := exec.Command("unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo ready; read end")
-	in, err := app.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := app.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := app.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		app.Wait() // its status says nothing
-	})
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
-		t.Fatal(line, err)
-	}
-	inApp := func(script string) string {
-		t.Helper()
-		cmd := exec.Command("nsenter", "--target", strconv.Itoa(app.Process.Pid), "--mount", "sh", "-euc", "cd "+d.mnt+"; "+script)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("the app's %s: %v\n%s", script, err, out)
-		}
-		return string(out)
-	}
+	app := d.startApp()
 
 	sidecar := []string{"unshare", "--mount", "--propagation", "unchanged"}
 	first := d.start(how{under: sidecar}, "mount", "-f", d.bucket, d.mnt)
 	first.says("msg=mounted", 1)
-	if got := inApp("echo hello >a; cat a"); got != "hello\n" {
+	if got := app.run("echo hello >a; cat a"); got != "hello\n" {
 		t.Errorf("the app reads %q", got)
 	}
 	d.wantObject("a", "hello\n")
@@ -70,37 +44,79 @@ func TestAVolumeOfOtherNamespaces(t *testing.T) {
 	first.ends(-1)
 	second := d.start(how{under: sidecar}, "mount", "-f", d.bucket, d.mnt)
 	second.says("msg=mounted", 1)
-	if got := inApp("cat a"); got != "hello\n" {
+	if got := app.run("cat a"); got != "hello\n" {
 		t.Errorf("the app reads %q", got)
 	}
 
 	// The app uses it when the sidecar is told to end.
-	using := exec.Command("nsenter", "--target", strconv.Itoa(app.Process.Pid), "--mount", "sh", "-euc", "cd "+d.mnt+"; exec >b; echo written; echo ready >&2; read end")
-	usingIn, err := using.StdinPipe()
+	using := app.enter("exec >b; echo written; echo ready >&2; read end")
+	said, err := using.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	usingErr, err := using.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := using.Start(); err != nil {
-		t.Fatal(err)
-	}
-	if line, err := bufio.NewReader(usingErr).ReadString('\n'); line != "ready\n" {
-		t.Fatal(line, err)
-	}
+	end := startReady(t, using, said)
 	second.signal(unix.SIGTERM)
 	second.ends(0, "the mount is in use", "everything is stored")
 	d.wantObject("b", "written\n")
-	usingIn.Close()
+	end.Close()
 	using.Wait() // what it has open is gone: its status says so or not
-	if got := strings.TrimSpace(inApp("grep -c ' " + d.mnt + " .*fuse.pailfs' /proc/self/mountinfo || true; ls")); got != "0" {
+	if got := strings.TrimSpace(app.run("grep -c ' " + d.mnt + " .*fuse.pailfs' /proc/self/mountinfo || true; ls")); got != "0" {
 		t.Errorf("the app still sees %q", got)
 	}
 	if infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(d.mnt)); err != nil || len(infos) != 1 || infos[0].FSType == "fuse.pailfs" {
 		t.Errorf("%+v %v", infos, err)
 	}
+}
+
+// app is a process in a mount namespace of its own, into which the mounts of the desk's directory come.
+type app struct {
+	d   *desk
+	pid int
+}
+
+func (d *desk) startApp() app {
+	d.t.Helper()
+	cmd := exec.Command("unshare", "--mount", "--propagation", "slave", "sh", "-c", "echo ready; read end")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	startReady(d.t, cmd, out)
+	return app{d, cmd.Process.Pid}
+}
+
+// startReady starts a program that says "ready" on said. It goes on when end is closed, at the latest at the test's end.
+func startReady(t *testing.T, cmd *exec.Cmd, said io.Reader) (end io.Closer) {
+	t.Helper()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		cmd.Wait() // the test may have done so; the status says nothing
+	})
+	if line, err := bufio.NewReader(said).ReadString('\n'); line != "ready\n" {
+		t.Fatal(line, err)
+	}
+	return in
+}
+
+// enter is a script of the app, in the directory.
+func (a app) enter(script string) *exec.Cmd {
+	return exec.Command("nsenter", "--target", strconv.Itoa(a.pid), "--mount", "sh", "-euc", "cd "+a.d.mnt+"; "+script)
+}
+
+func (a app) run(script string) string {
+	a.d.t.Helper()
+	out, err := a.enter(script).CombinedOutput()
+	if err != nil {
+		a.d.t.Errorf("the app's %s: %v\n%s", script, err, out)
+	}
+	return string(out)
 }
 
 // -o x-mount.mkdir makes the mount point, as mount(8) does.

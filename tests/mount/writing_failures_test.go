@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -269,16 +268,7 @@ func TestAnEditWhoseUploadVanished(t *testing.T) {
 func smallDisk(t *testing.T, mib int) string {
 	t.Helper()
 	testenv.Require(t)
-	dir := t.TempDir()
-	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", fmt.Sprintf("size=%dm", mib), "tmpfs", dir).CombinedOutput(); err != nil {
-		testenv.Skip(t, fmt.Sprintf("no tmpfs: %v %s", err, out))
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Error(err)
-		}
-	})
-	return dir
+	return testenv.SmallDisk(t, mib<<20)
 }
 
 // A local disk that is full is an error to the writer, never half a file; what was stored stays, and there is room again

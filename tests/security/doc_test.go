@@ -4,21 +4,16 @@
 package security
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/moby/sys/mountinfo"
-	"golang.org/x/sys/unix"
 
 	"pailfs/tests/testenv"
 )
@@ -75,7 +70,7 @@ func newHost(t *testing.T, env ...string) *host {
 	}
 	h.env = append(h.env, "HOME="+base+"/home", "PAILFS_RUN_DIR="+h.run, "PAILFS_STATE_DIR="+h.state, "CACHE_DIRECTORY="+base+"/cache", "TMPDIR="+base, "PAILFS_TIMEOUT=5s", "AWS_EC2_METADATA_DISABLED=true")
 	h.env = append(h.env, env...)
-	t.Cleanup(h.sweep)
+	t.Cleanup(func() { testenv.Sweep(t, h.mnt, h.state, h.env) })
 	return h
 }
 
@@ -84,61 +79,26 @@ func (h *host) of(s *testenv.Server) {
 	h.env = append(h.env, "PAILFS_ENDPOINT="+s.Endpoint, "PAILFS_REGION="+s.Region)
 }
 
-// sweep takes away what a test that failed has left.
-func (h *host) sweep() {
-	for h.mounted() {
-		h.t.Errorf("%s is still mounted", h.mnt)
-		h.pailfs("umount", "--force", "--timeout", "5s", h.mnt)
-		if err := unix.Unmount(h.mnt, unix.MNT_DETACH); err != nil {
-			break
-		}
-	}
-	if h.t.Failed() {
-		logs, _ := filepath.Glob(h.state + "/log/*")
-		for _, name := range logs {
-			b, _ := os.ReadFile(name)
-			h.t.Logf("%s:\n%.20000s", name, b)
-		}
-	}
-}
-
 func (h *host) mounted() bool {
 	h.t.Helper()
-	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(h.mnt))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return len(infos) > 0
+	return testenv.Mounted(h.t, h.mnt)
 }
 
 // info is the mount as the mount table has it.
 func (h *host) info() *mountinfo.Info {
 	h.t.Helper()
-	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(h.mnt))
-	if err != nil || len(infos) != 1 {
-		h.t.Fatalf("%v %v", infos, err)
-	}
-	return infos[0]
+	return testenv.MountInfo(h.t, h.mnt)
 }
 
 // pailfs runs a command and returns what it printed, on both ways, and its exit code.
-func (h *host) pailfs(args ...string) (string, int) { return h.pailfsWith(nil, args...) }
+func (h *host) pailfs(args ...string) (string, int) {
+	h.t.Helper()
+	return h.pailfsWith(nil, args...)
+}
 
 func (h *host) pailfsWith(env []string, args ...string) (string, int) {
 	h.t.Helper()
-	binary := testenv.Binary(h.t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, args...)
-	cmd.Env, cmd.Dir = append(h.env[:len(h.env):len(h.env)], env...), h.base
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := cmd.Run()
-	var ended *exec.ExitError
-	if err != nil && !errors.As(err, &ended) || ctx.Err() != nil {
-		h.t.Fatalf("pailfs %v: %v\n%s", args, err, out.String())
-	}
-	return out.String(), cmd.ProcessState.ExitCode()
+	return testenv.Run(h.t, h.base, append(h.env[:len(h.env):len(h.env)], env...), args...)
 }
 
 // expect runs a command that must end with a code, and gives what it printed.
@@ -158,22 +118,10 @@ func (h *host) mount(args ...string) {
 	}
 }
 
-// pid is the process that serves the mount, as its lock says.
+// pid is the process that serves the mount.
 func (h *host) pid() int {
 	h.t.Helper()
-	locks, err := filepath.Glob(h.state + "/mounts/*/lock")
-	if err != nil || len(locks) != 1 {
-		h.t.Fatalf("%v %v", locks, err)
-	}
-	b, err := os.ReadFile(locks[0])
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return pid
+	return testenv.ServingPID(h.t, h.state)
 }
 
 // logText is the mount's log.
@@ -190,18 +138,9 @@ func (h *host) logText() string {
 	return string(b)
 }
 
-// awaitEnd waits until a process that is not ours has ended.
 func (h *host) awaitEnd(pid int) {
 	h.t.Helper()
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if _, after, _ := strings.Cut(string(b), ") "); err != nil || strings.HasPrefix(after, "Z") {
-			return
-		}
-		if time.Now().After(until) {
-			h.t.Fatalf("process %d has not ended", pid)
-		}
-	}
+	testenv.AwaitEnd(h.t, pid)
 }
 
 // as runs this program as a user without rights: what says which of the things in child, and its output and error are given.

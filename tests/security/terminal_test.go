@@ -19,79 +19,92 @@ func TestNothingOfAStoreReachesATerminalRaw(t *testing.T) {
 		objects[fmt.Sprintf("%d%s/denied", i, s)] = craftedObject{body: "y"}
 		objects[fmt.Sprintf("%d%s//hidden", i, s)] = craftedObject{body: "z"}
 	}
-	text := func(i int) string { return xmlText(loud[i%len(loud)]) }
-	c := craft(t, objects, func(w http.ResponseWriter, r *http.Request) bool {
-		q := r.URL.Query()
-		switch {
-		case r.URL.Path == "/":
-			fmt.Fprint(w, "<ListAllMyBucketsResult><Buckets>")
-			for i := range loud {
-				fmt.Fprintf(w, "<Bucket><Name>b%s</Name></Bucket>", text(i))
-			}
-			fmt.Fprint(w, "</Buckets></ListAllMyBucketsResult>")
-		case q.Has("acl"):
-			fmt.Fprintf(w, "<AccessControlPolicy><Owner><ID>o%s</ID></Owner><AccessControlList><Grant><Grantee><ID>g%s</ID></Grantee><Permission>P%s</Permission></Grant></AccessControlList></AccessControlPolicy>", text(0), text(1), text(2))
-		case q.Has("location"):
-			fmt.Fprintf(w, "<LocationConstraint>KR1%s</LocationConstraint>", text(0))
-		case q.Has("uploadId"):
-			fmt.Fprint(w, "<ListPartsResult><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5</Size></Part></ListPartsResult>")
-		case q.Has("uploads"):
-			fmt.Fprint(w, "<ListMultipartUploadsResult>")
-			for i := range loud {
-				fmt.Fprintf(w, "<Upload><Key>k%s</Key><UploadId>u%s</UploadId><Initiated>2024-01-02T03:04:05Z</Initiated></Upload>", text(i), text(i))
-			}
-			fmt.Fprint(w, "</ListMultipartUploadsResult>")
-		case strings.HasPrefix(r.URL.Path, "/refusing"), strings.HasSuffix(r.URL.Path, "/denied") && r.Method == http.MethodGet, r.Method == http.MethodPut:
-			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprintf(w, "<Error><Code>Code%s</Code><Message>message %s</Message><RequestId>r%s</RequestId><Region>KR1%s</Region></Error>", text(0), text(1), text(2), text(3))
-		default:
-			return false
-		}
-		return true
-	})
+	c := craft(t, objects, loudly)
 	for _, format := range []string{"text", "json"} {
 		h := newHost(t, c.env()...)
-		for _, args := range [][]string{
-			{"bucket", "list"}, {"bucket", "list", "--json"}, {"bucket", "acl", "get", hostileBucket}, {"bucket", "acl", "get", "--json", hostileBucket}, {"bucket", "location", hostileBucket},
-			{"uploads", "list", hostileBucket}, {"uploads", "list", "--json", hostileBucket}, {"uploads", "list", "--sizes", hostileBucket}, {"uploads", "abort", "--dry-run", "--older-than", "0", hostileBucket},
-			{"bucket", "location", "refusing"}, {"bucket", "delete", "refusing"}, {"doctor", hostileBucket}, {"doctor", "--json", hostileBucket}, {"doctor", "refusing"}, {"doctor", "--keys", hostileBucket}, {"doctor", "--keys", "--json", hostileBucket},
-			{"mount", "refusing", h.mnt}, {"mount", "refusing", h.mnt, "--foreground", "--log-format", format},
-		} {
-			out, _ := h.pailfs(args...)
-			if len(out) == 0 {
-				t.Errorf("%v says nothing", args)
-			}
-			wantQuiet(t, strings.Join(args, " "), out)
-		}
+		h.commandsAreQuiet(format)
 		if err := os.RemoveAll(h.state + "/log"); err != nil {
 			t.Fatal(err)
 		}
-		h.mount(hostileBucket, h.mnt, "--log-level", "debug", "--log-format", format, "--metrics-addr", "unix:"+h.base+"/m.sock")
-		for key := range objects {
-			b, err := os.ReadFile(h.mnt + "/" + key)
-			if strings.HasSuffix(key, "/a") && string(b) != "x" || strings.HasSuffix(key, "/denied") && err == nil {
-				t.Errorf("%q: %q %v", key, b, err)
-			}
-		}
-		if err := os.WriteFile(h.mnt+"/new"+loud[0], []byte("x"), 0o644); err == nil {
-			t.Error("a refused file was stored")
-		}
-		for _, args := range [][]string{{"status"}, {"status", "--json"}, {"status", "--all"}, {"warm", h.mnt}, {"warm", "--json", h.mnt}, {"flush", "--timeout", "1s", h.mnt}, {"flush", "--timeout", "1s", "--json", h.mnt}, {"refresh", "--json", h.mnt + "/0" + loud[0]}, {"uploads", "list", hostileBucket}} {
-			out, _ := h.pailfs(args...)
-			wantQuiet(t, strings.Join(args[:1], " "), strings.ReplaceAll(out, "\r\x1b[K", ""))
-		}
-		out, code := h.pailfs("umount", "--timeout", "3s", h.mnt)
-		wantQuiet(t, "umount", out)
-		if code == 0 {
-			t.Error("what could not be stored is no failure")
-		}
-		log := h.logText()
-		wantQuiet(t, "the log", log)
-		if !strings.Contains(log, "denied") {
-			t.Errorf("the log says nothing of what was denied:\n%s", log)
-		}
-		h.kill()
+		h.mountIsQuiet(format, objects)
 	}
+}
+
+// loudly answers all but the listing and reading of objects, with such words wherever an answer has some.
+func loudly(w http.ResponseWriter, r *http.Request) bool {
+	text := func(i int) string { return xmlText(loud[i%len(loud)]) }
+	q := r.URL.Query()
+	switch {
+	case r.URL.Path == "/":
+		fmt.Fprint(w, "<ListAllMyBucketsResult><Buckets>")
+		for i := range loud {
+			fmt.Fprintf(w, "<Bucket><Name>b%s</Name></Bucket>", text(i))
+		}
+		fmt.Fprint(w, "</Buckets></ListAllMyBucketsResult>")
+	case q.Has("acl"):
+		fmt.Fprintf(w, "<AccessControlPolicy><Owner><ID>o%s</ID></Owner><AccessControlList><Grant><Grantee><ID>g%s</ID></Grantee><Permission>P%s</Permission></Grant></AccessControlList></AccessControlPolicy>", text(0), text(1), text(2))
+	case q.Has("location"):
+		fmt.Fprintf(w, "<LocationConstraint>KR1%s</LocationConstraint>", text(0))
+	case q.Has("uploadId"):
+		fmt.Fprint(w, "<ListPartsResult><Part><PartNumber>1</PartNumber><ETag>e</ETag><Size>5</Size></Part></ListPartsResult>")
+	case q.Has("uploads"):
+		fmt.Fprint(w, "<ListMultipartUploadsResult>")
+		for i := range loud {
+			fmt.Fprintf(w, "<Upload><Key>k%s</Key><UploadId>u%s</UploadId><Initiated>2024-01-02T03:04:05Z</Initiated></Upload>", text(i), text(i))
+		}
+		fmt.Fprint(w, "</ListMultipartUploadsResult>")
+	case strings.HasPrefix(r.URL.Path, "/refusing"), strings.HasSuffix(r.URL.Path, "/denied") && r.Method == http.MethodGet, r.Method == http.MethodPut:
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "<Error><Code>Code%s</Code><Message>message %s</Message><RequestId>r%s</RequestId><Region>KR1%s</Region></Error>", text(0), text(1), text(2), text(3))
+	default:
+		return false
+	}
+	return true
+}
+
+// commandsAreQuiet runs the commands that need no mount, and mounts that are refused.
+func (h *host) commandsAreQuiet(format string) {
+	for _, args := range [][]string{
+		{"bucket", "list"}, {"bucket", "list", "--json"}, {"bucket", "acl", "get", hostileBucket}, {"bucket", "acl", "get", "--json", hostileBucket}, {"bucket", "location", hostileBucket},
+		{"uploads", "list", hostileBucket}, {"uploads", "list", "--json", hostileBucket}, {"uploads", "list", "--sizes", hostileBucket}, {"uploads", "abort", "--dry-run", "--older-than", "0", hostileBucket},
+		{"bucket", "location", "refusing"}, {"bucket", "delete", "refusing"}, {"doctor", hostileBucket}, {"doctor", "--json", hostileBucket}, {"doctor", "refusing"}, {"doctor", "--keys", hostileBucket}, {"doctor", "--keys", "--json", hostileBucket},
+		{"mount", "refusing", h.mnt}, {"mount", "refusing", h.mnt, "--foreground", "--log-format", format},
+	} {
+		out, _ := h.pailfs(args...)
+		if len(out) == 0 {
+			h.t.Errorf("%v says nothing", args)
+		}
+		wantQuiet(h.t, strings.Join(args, " "), out)
+	}
+}
+
+// mountIsQuiet mounts, reads and writes; whatever says something of it is quiet, its log as well.
+func (h *host) mountIsQuiet(format string, objects map[string]craftedObject) {
+	h.mount(hostileBucket, h.mnt, "--log-level", "debug", "--log-format", format, "--metrics-addr", "unix:"+h.base+"/m.sock")
+	for key := range objects {
+		b, err := os.ReadFile(h.mnt + "/" + key)
+		if strings.HasSuffix(key, "/a") && string(b) != "x" || strings.HasSuffix(key, "/denied") && err == nil {
+			h.t.Errorf("%q: %q %v", key, b, err)
+		}
+	}
+	if err := os.WriteFile(h.mnt+"/new"+loud[0], []byte("x"), 0o644); err == nil {
+		h.t.Error("a refused file was stored")
+	}
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"status", "--all"}, {"warm", h.mnt}, {"warm", "--json", h.mnt}, {"flush", "--timeout", "1s", h.mnt}, {"flush", "--timeout", "1s", "--json", h.mnt}, {"refresh", "--json", h.mnt + "/0" + loud[0]}, {"uploads", "list", hostileBucket}} {
+		out, _ := h.pailfs(args...)
+		wantQuiet(h.t, strings.Join(args[:1], " "), strings.ReplaceAll(out, "\r\x1b[K", ""))
+	}
+	out, code := h.pailfs("umount", "--timeout", "3s", h.mnt)
+	wantQuiet(h.t, "umount", out)
+	if code == 0 {
+		h.t.Error("what could not be stored is no failure")
+	}
+	log := h.logText()
+	wantQuiet(h.t, "the log", log)
+	if !strings.Contains(log, "denied") {
+		h.t.Errorf("the log says nothing of what was denied:\n%s", log)
+	}
+	h.kill()
 }
 
 // xmlText is a text as XML can hold it; what it cannot goes through character references that this client takes all the same.

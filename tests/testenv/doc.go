@@ -15,6 +15,8 @@
 // A test fails by itself when the process ends with a status it did not announce (ExpectExit), when its log holds a WARN
 // or ERROR line it did not announce (ExpectLog), a data race or a panic, and when the mount is still there at the end.
 //
+// Run, ServingPID, AwaitEnd and Sweep are for mounts that a command leaves in the background.
+//
 // Without PAILFS_TEST_ENDPOINT every Store is a server of its own (contrib/demostore) over a temporary directory. With it,
 // together with PAILFS_TEST_REGION, PAILFS_TEST_SERVER, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, the same tests run
 // on that server; they use buckets of their own there and remove them.

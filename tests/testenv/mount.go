@@ -160,7 +160,7 @@ func (m *MountPoint) awaitReady() error {
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for !mounted(m.t, m.Dir) || dead(m.Dir) {
+	for !Mounted(m.t, m.Dir) || dead(m.Dir) {
 		select {
 		case <-m.ended:
 			return fmt.Errorf("the mount ended with status %d:\n%s", m.status, m.Log())

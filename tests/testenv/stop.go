@@ -8,10 +8,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
-	"testing"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
 )
 
@@ -100,7 +98,7 @@ func (m *MountPoint) end() {
 
 // detach takes a mount away whose process is gone.
 func (m *MountPoint) detach() {
-	for mounted(m.t, m.Dir) {
+	for Mounted(m.t, m.Dir) {
 		if err := unix.Unmount(m.Dir, unix.MNT_DETACH); err != nil {
 			m.t.Errorf("detaching %s: %v", m.Dir, err)
 			return
@@ -163,7 +161,7 @@ func (m *MountPoint) check() {
 
 func (m *MountPoint) detachLeftover() {
 	m.t.Helper()
-	if m.Exited() && mounted(m.t, m.Dir) {
+	if m.Exited() && Mounted(m.t, m.Dir) {
 		m.t.Errorf("the mount is still there: %s", m.Dir)
 		m.detach()
 	}
@@ -195,16 +193,6 @@ func unmount(dir string, limit time.Duration) error {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// mounted says whether something is mounted on a directory, without asking what is mounted there.
-func mounted(t testing.TB, dir string) bool {
-	t.Helper()
-	infos, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(infos) > 0
 }
 
 func tail(s string, lines int) string {

@@ -110,7 +110,7 @@ func TestMount(t *testing.T) {
 		t.Errorf("in the store: %q", got)
 	}
 	m.Kill()
-	if mounted(t, m.Dir) {
+	if Mounted(t, m.Dir) {
 		t.Error("the mount of the killed process is there")
 	}
 	again := Mount(t, s, Of(bucket), At(m.Dir), State(m.StateDir))

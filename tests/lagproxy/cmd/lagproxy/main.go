@@ -8,18 +8,14 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
-	"syscall"
 
+	"pailfs/tests/control"
 	"pailfs/tests/lagproxy"
 )
 
@@ -41,50 +37,18 @@ func run(args []string) error {
 	if err := f.Parse(args); err != nil {
 		return err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := control.Until(*exitWithStdin)
 	defer stop()
-	if *exitWithStdin {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		go func() {
-			io.Copy(io.Discard, os.Stdin) // an error is an end as well
-			cancel()
-		}()
-	}
 	p, err := lagproxy.Listen(*listen, lagproxy.Options{Backend: *backend, Latency: *latency, Rate: *rate})
 	if err != nil {
 		return err
 	}
 	defer p.Close()
-	ln, err := net.Listen("tcp", *admin)
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{Handler: handler(p)}
-	defer srv.Close()
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	err = json.NewEncoder(os.Stdout).Encode(map[string]string{
-		"endpoint": "http://" + p.Addr(), "admin": "http://" + ln.Addr().String(),
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-served:
-		return err
-	}
+	return control.Serve(ctx, *admin, handler(p), map[string]string{"endpoint": "http://" + p.Addr()}, nil)
 }
 
 func handler(p *lagproxy.Proxy) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(p.Counts()) // who asked may be gone
-	})
-	mux.HandleFunc("POST /reset", func(http.ResponseWriter, *http.Request) { p.Reset() })
+	mux := control.Commands(p.Counts, p.Reset)
 	mux.HandleFunc("POST /strike", func(w http.ResponseWriter, r *http.Request) {
 		var f lagproxy.Fault
 		if err := json.NewDecoder(r.Body).Decode(&f); err != nil {

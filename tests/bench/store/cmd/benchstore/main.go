@@ -9,21 +9,16 @@
 package main
 
 import (
-	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"strconv"
-	"syscall"
 	"time"
 
 	"pailfs/tests/bench/store"
+	"pailfs/tests/control"
 )
 
 func main() {
@@ -45,52 +40,18 @@ func run(args []string) (err error) {
 	if *dir == "" {
 		return errors.New("--dir is required")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := control.Until(*exitWithStdin)
 	defer stop()
-	if *exitWithStdin {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithCancel(ctx)
-		go func() {
-			io.Copy(io.Discard, os.Stdin) // an error is an end as well
-			cancel()
-		}()
-	}
 	s, err := store.Listen(*dir, store.Link{Latency: *latency, Rate: *rate})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return err
-	}
-	srv := &http.Server{Handler: admin(s)}
-	defer srv.Close()
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
-	err = json.NewEncoder(os.Stdout).Encode(map[string]string{
-		"endpoint": s.Endpoint(), "direct": s.Direct(), "admin": "http://" + ln.Addr().String(),
-	})
-	if err != nil {
-		return err
-	}
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-served:
-		return err
-	case err := <-s.Failed():
-		return err
-	}
+	return control.Serve(ctx, "127.0.0.1:0", admin(s), map[string]string{"endpoint": s.Endpoint(), "direct": s.Direct()}, s.Failed())
 }
 
 func admin(s *store.Server) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /counts", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(s.Counts()) // who asked may be gone
-	})
-	mux.HandleFunc("POST /reset", func(http.ResponseWriter, *http.Request) { s.Reset() })
+	mux := control.Commands(s.Counts, s.Reset)
 	mux.HandleFunc("POST /link", func(w http.ResponseWriter, r *http.Request) {
 		latency, err := time.ParseDuration(r.FormValue("latency"))
 		rate, err2 := strconv.ParseInt(r.FormValue("rate"), 10, 64)

@@ -81,6 +81,8 @@ func kindOf(status int, code string) Kind {
 			return Throttled
 		}
 		return Temporary
+	case status == http.StatusForbidden && byCode == TooLarge:
+		return TooLarge // QuotaExceeded of Ceph
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return Denied
 	case status == http.StatusNotFound && byCode == Denied:

@@ -23,6 +23,7 @@ func TestKindOf(t *testing.T) {
 		{401, "", Denied}, {403, "", Denied}, {403, "AccessDenied", Denied}, {403, "SignatureDoesNotMatch", Denied},
 		{404, "XAdminUserNotFound", Denied},
 		{403, "RequestTimeTooSkewed", Denied}, {403, "NoSuchKey", Denied}, {403, "SlowDown", Denied},
+		{403, "QuotaExceeded", TooLarge}, {401, "QuotaExceeded", Denied},
 		{400, "AuthorizationHeaderMalformed", Denied}, {400, "ExpiredToken", Denied}, {400, "InvalidAccessKeyId", Denied},
 		{400, "", Invalid}, {400, "KeyTooLongError", Invalid}, {400, "NoSuchKey", Invalid}, {400, "Whatever", Invalid},
 		{400, "BadDigest", Temporary}, {400, "XAmzContentSHA256Mismatch", Temporary}, {400, "RequestTimeout", Temporary},

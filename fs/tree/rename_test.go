@@ -13,6 +13,26 @@ import (
 	"pailfs/s3client/s3fault"
 )
 
+// Attributes that another client changes between a look and a rename stay in the object, unless it has no time of its own.
+func TestRenameOfWhatSomebodyElseHasChmodded(t *testing.T) {
+	for mtime, mode := range map[string]string{"50": "33152", "": "33188"} {
+		r := newRig(t, Options{Bucket: bkt, Full: true})
+		with := func(mode string) []string {
+			if mtime == "" {
+				return []string{"mode", mode}
+			}
+			return []string{"mode", mode, "mtime", mtime}
+		}
+		r.object("a", "A", with("33188")...)
+		r.lookup("a")
+		r.clock.add(time.Minute)
+		r.lookup("a")
+		r.object("a", "A", with("33152")...)
+		r.ok(r.tree.Rename(r.ctx, "a", "b", false, nil))
+		r.meta("b", "mode", mode)
+	}
+}
+
 func TestRenameFile(t *testing.T) {
 	r := newRig(t, Options{Bucket: bkt, Full: true})
 	r.object("a", "A", "mode", "33152", "uid", "4", "color", "red", "mtime", "50")

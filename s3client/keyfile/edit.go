@@ -11,7 +11,7 @@ type Keys struct{ Access, Secret string }
 const (
 	accessName  = "aws_access_key_id"
 	secretName  = "aws_secret_access_key" // #nosec G101 -- the name of a line, not what stands in it
-	sessionName = "aws_session_token" // would make the store look for a session that new keys do not have
+	sessionName = "aws_session_token"     // would make the store look for a session that new keys do not have
 )
 
 // check refuses what would not be read as it was written.

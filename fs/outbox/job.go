@@ -35,7 +35,7 @@ func (b *Outbox) carryOut(j job) {
 	case j.check:
 		b.checkedDelete(ctx, j)
 	default:
-		obj, err := b.request(ctx, &j.ops[0])
+		obj, err := b.request(ctx, j.entries[0], &j.ops[0])
 		b.ended(ctx, j.entries[0], j.ops[0], obj, err)
 	}
 	b.mu.Lock()
@@ -45,10 +45,10 @@ func (b *Outbox) carryOut(j job) {
 }
 
 // request carries one Op out.
-func (b *Outbox) request(ctx context.Context, op *Op) (s3client.Object, error) {
+func (b *Outbox) request(ctx context.Context, e *entry, op *Op) (s3client.Object, error) {
 	switch op.Kind {
 	case KindPut:
-		return b.put(ctx, op)
+		return b.put(ctx, e, op)
 	case KindHeaders:
 		return b.setHeaders(ctx, op)
 	}
@@ -59,13 +59,40 @@ func (b *Outbox) request(ctx context.Context, op *Op) (s3client.Object, error) {
 	return s3client.Object{}, err
 }
 
-func (b *Outbox) put(ctx context.Context, op *Op) (s3client.Object, error) {
+func (b *Outbox) put(ctx context.Context, e *entry, op *Op) (s3client.Object, error) {
 	obj, err := b.o.Put(ctx, s3client.PutRequest{Bucket: op.Bucket, Key: op.Key, Headers: op.Headers,
 		Body: bytes.NewReader(op.Body), Size: int64(len(op.Body))})
+	if err != nil && obj.ETag != "" {
+		b.spoiled(e, *op, obj.ETag)
+	}
 	if err != nil {
 		return obj, err
 	}
 	return described(obj, op, int64(len(op.Body))), nil
+}
+
+// spoiled makes a running put one that replaces what it has made with other bytes than were sent: that is no other client's version,
+// for the next run neither.
+func (b *Outbox) spoiled(e *entry, op Op, etag string) {
+	if op.ETag == AnyVersion {
+		return // it replaces that as well
+	}
+	op.ETag = etag
+	b.turn(e.id())
+	data, err := op.encode()
+	if err == nil {
+		err = b.o.Journal.ReplaceNote(op.Seq, data)
+	}
+	if err == nil {
+		err = b.o.Journal.Sync()
+	}
+	if err != nil {
+		b.o.Log.Warn("the journal does not have what a change has made", "name", op.Bucket+"/"+op.Key, "err", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e.etag = etag
+	b.endTurnLocked(e.id(), b.now())
 }
 
 // setHeaders copies an object onto itself. Copies of large and of multipart objects need more than one Store.Copy. Where
@@ -136,7 +163,7 @@ func (b *Outbox) checkedDelete(ctx context.Context, j job) {
 		b.checked(e)
 		return
 	default:
-		_, err = b.request(ctx, &op)
+		_, err = b.request(ctx, e, &op)
 	}
 	b.ended(ctx, e, op, s3client.Object{}, err)
 }
@@ -158,7 +185,7 @@ func (b *Outbox) checkedPut(ctx context.Context, e *entry, op *Op) (s3client.Obj
 		return obj, &s3client.Error{Op: "HEAD Object", Bucket: op.Bucket, Key: op.Key, Kind: s3client.Changed, Err: fmt.Errorf(
 			"version %s was stored there at %s, after this change", obj.ETag, obj.Modified.UTC().Format(time.RFC3339))}
 	}
-	return b.put(ctx, op)
+	return b.put(ctx, e, op)
 }
 
 // madeBehind says whether an object is what a later change of the key makes: that run had come further.

@@ -88,7 +88,7 @@ bench: ## measure against a bare S3 client; RESULT=contrib/performance.txt appen
 bench-peers: ## the same with s3fs and rclone beside it (installs them), written to docs/BENCHMARKS.md; PAGE=
 	$(GO) run ./tests/bench --peers --page $(or $(PAGE),docs/BENCHMARKS.md) $(if $(RESULT),--out $(RESULT)) $(BENCHFLAGS)
 
-fuzz: ## give each parser any input, FUZZTIME=10s each; FUZZ=PATTERN for some of them
+fuzz: ## give each parser any input, FUZZTIME=10s each; FUZZ=PATTERN for some, FUZZKEEP=1 keeps what they find
 	@GO='$(GO)' tests/run fuzz $(FUZZ)
 
 security: ## hold the code to docs/threat-model.md: staticcheck, gosec, govulncheck, and tests on real mounts

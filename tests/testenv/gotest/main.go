@@ -1,5 +1,5 @@
-// Command gotest reads the output of `go test -json` and prints what a person wants of it: a line for each package, and
-// all output of tests that failed. Skipped tests go to the file named by PAILFS_SKIP_FILE, unless they are in it already.
+// Command gotest reads the output of `go test -json` and prints what a person wants of it: a line for each package, with the
+// slowest tests of one that takes minutes, and all output of tests that failed. Skipped tests go to the file named by PAILFS_SKIP_FILE, unless they are in it already.
 //
 //	go test -json ./... | gotest
 //
@@ -8,6 +8,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -30,12 +31,13 @@ type suite struct {
 	out     io.Writer
 	output  map[string][]string // by package and test
 	running map[string]bool     // packages that have not ended
+	took    map[string][]event  // tests that have ended, by package
 	skipped []string            // "test: reason"
 	failed  bool
 }
 
 func main() {
-	s := &suite{out: os.Stdout, output: map[string][]string{}, running: map[string]bool{}}
+	s := newSuite(os.Stdout)
 	err := s.read(os.Stdin)
 	if err == nil {
 		err = writeSkips(os.Getenv("PAILFS_SKIP_FILE"), s.skipped)
@@ -46,6 +48,10 @@ func main() {
 	if err != nil || s.failed {
 		os.Exit(1)
 	}
+}
+
+func newSuite(out io.Writer) *suite {
+	return &suite{out: out, output: map[string][]string{}, running: map[string]bool{}, took: map[string][]event{}}
 }
 
 func (s *suite) read(r io.Reader) error {
@@ -116,12 +122,33 @@ func (s *suite) unended(pkg string) {
 func (s *suite) end(e event, word string) {
 	delete(s.output, e.Package+" "+e.Test)
 	if e.Test != "" {
+		if !strings.Contains(e.Test, "/") {
+			s.took[e.Package] = append(s.took[e.Package], e)
+		}
 		return
 	}
 	delete(s.running, e.Package)
 	if word != "none" { // a package without tests
-		fmt.Fprintf(s.out, "%s %-44s %7.1fs\n", word, e.Package, e.Elapsed)
+		fmt.Fprintf(s.out, "%s %-44s %7.1fs%s\n", word, e.Package, e.Elapsed, s.slowest(e))
 	}
+}
+
+// long is how many seconds a package may take until one asks what takes them.
+const long = 120
+
+// slowest are the tests that took the most time of a package that has ended, when it took long.
+func (s *suite) slowest(e event) string {
+	took := s.took[e.Package]
+	delete(s.took, e.Package)
+	if e.Elapsed < long {
+		return ""
+	}
+	slices.SortStableFunc(took, func(a, b event) int { return cmp.Compare(b.Elapsed, a.Elapsed) })
+	var b strings.Builder
+	for _, t := range took[:min(len(took), 8)] {
+		fmt.Fprintf(&b, "\n       %6.1fs %s", t.Elapsed, t.Test)
+	}
+	return b.String()
 }
 
 // reason finds why a test was skipped: the last line that a test wrote, without its file and line.

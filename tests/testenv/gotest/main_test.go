@@ -38,6 +38,12 @@ func TestStream(t *testing.T) {
 {"Action":"output","Package":"p/b","Test":"TestStuck","Output":"panic: test timed out\n"}
 {"Action":"fail","Package":"p/b"}
 `, true, []string{"did not end: TestStuck", "panic: test timed out", "FAIL p/b"}},
+		{"a package takes long", `{"Action":"start","Package":"p/e"}
+{"Action":"pass","Package":"p/e","Test":"TestQuick","Elapsed":1}
+{"Action":"pass","Package":"p/e","Test":"TestSlow/part","Elapsed":149}
+{"Action":"pass","Package":"p/e","Test":"TestSlow","Elapsed":149}
+{"Action":"pass","Package":"p/e","Elapsed":150}
+`, false, []string{"150.0s\n        149.0s TestSlow\n          1.0s TestQuick\n"}},
 		{"a build fails", `{"ImportPath":"p/c","Action":"build-output","Output":"c.go:1: undefined\n"}
 {"ImportPath":"p/c","Action":"build-fail"}
 `, true, []string{"c.go:1: undefined"}},
@@ -45,7 +51,7 @@ func TestStream(t *testing.T) {
 `, true, []string{"p/d: did not end"}},
 	} {
 		var out strings.Builder
-		s := &suite{out: &out, output: map[string][]string{}, running: map[string]bool{}}
+		s := newSuite(&out)
 		if err := s.read(strings.NewReader(stream + c.more)); err != nil {
 			t.Fatal(err)
 		}

@@ -115,12 +115,12 @@ func (t *truth) look(w *world, by int, now time.Time) (changed []string) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(is)) {
 		s, was := is[name], t.at(name)
-		if s.kind == was.kind && s.etag == was.etag && s.modified.Equal(was.modified) && s.marker == was.marker {
+		if s.kind == was.kind && s.etag == was.etag && s.modified.Equal(was.modified) && s.marker == was.marker && s.like(was) {
 			continue
 		}
 		s.by = by
 		// Other attributes within the second in which the same content was stored: nothing in a listing tells the two apart.
-		s.loose = s.loose || by != was.by && s.kind == was.kind && s.etag != "" && s.etag == was.etag && s.modified.Sub(was.modified).Abs() < time.Second
+		s.loose = s.loose || (by != was.by || by == foreign) && s.kind == was.kind && s.etag != "" && s.etag == was.etag && s.modified.Sub(was.modified).Abs() < time.Second
 		t.names[name] = append(t.names[name], since{now, s})
 		changed = append(changed, name)
 	}

@@ -40,7 +40,10 @@ func (o *own) made(obj s3client.Object) bool {
 	return slices.Contains(o.etags, obj.ETag) || slices.Contains(o.etags, stamp(obj.Size, obj.Headers))
 }
 
-func (o *own) spoiled(obj s3client.Object) bool { return slices.Contains(o.etags, spoiled(obj.ETag)) }
+// spoiled says whether an object arrived with other bytes than were sent. One that has the ETag of a state of the file has that one's.
+func (o *own) spoiled(obj s3client.Object) bool {
+	return slices.Contains(o.etags, spoiled(obj.ETag)) && !slices.Contains(o.etags, obj.ETag)
+}
 
 // stamp stands for the ETag of an object that is copied onto itself for its attributes: nobody knows that before, but no other
 // writer's object has this size and these times. "": the attributes have no times.
@@ -69,6 +72,15 @@ func (o *own) add(etags ...string) {
 // spoiled stands for the ETag of what the store has made of other bytes than were sent (upload.Job.Spoiled). The file replaces
 // it and stands on no byte of it.
 func spoiled(etag string) string { return "!" + etag }
+
+// noteSpoiled notes that the store has made something of the file that the file is not. Until it is replaced the name has an object
+// that nobody else deletes, whatever the upload's error says.
+func (f *File) noteSpoiled(etag string) {
+	f.mu.Lock()
+	f.mu.uncertain = true
+	f.mu.Unlock()
+	f.noteSent(spoiled(etag))
+}
 
 func (f *File) isSpoiled(o s3client.Object) bool {
 	f.mu.Lock()

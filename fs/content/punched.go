@@ -222,6 +222,10 @@ func (f *File) leaveStream(ctx context.Context) {
 	}
 }
 
+// errJoined: an upload that was the only copy of bytes has become an object that is not its parts. There is nothing to send again, and
+// whoever wrote is told at every Sync.
+var errJoined = errors.New("the store has joined other bytes than were sent, and nobody has those any more")
+
 // completedAnyway says that an upload that has failed has made the object nevertheless, but for its attributes: the next
 // round stores those. It matters where the upload was the only copy.
 func (f *File) completedAnyway(ctx context.Context, snap *snapshot) (s3client.Object, bool) {
@@ -233,6 +237,9 @@ func (f *File) completedAnyway(ctx context.Context, snap *snapshot) (s3client.Ob
 		f.mu.Lock()
 		f.mu.touches++
 		f.mu.gen++
+		if f.mu.sent.spoiled(obj) {
+			f.mu.conflict = fmt.Errorf("%s: %w", snap.id, errJoined)
+		}
 		f.mu.Unlock()
 		f.abort(ctx, snap.stream)
 	}

@@ -171,7 +171,7 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	job.Need = snap.layout.need(snap.version.Size)
 	if id == snap.id {
 		job.Making = func(etag string) { f.noteSent(etag, stamp(snap.layout.size, &headers)) }
-		job.Spoiled = func(etag string) { f.noteSent(spoiled(etag)) }
+		job.Spoiled = f.noteSpoiled
 	} else if making, err := f.replaceAt(ctx, snap, id); err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	} else {

@@ -2,10 +2,16 @@ package content
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
+
+	"pailfs/fs/upload"
+	"pailfs/s3client"
+	"pailfs/s3client/s3fault"
 )
 
 // What the store has made of bytes that changed on their way is nobody else's version: the next commit replaces it, of a file
@@ -143,4 +149,126 @@ func TestAVersionWithOtherBytesIsNoBase(t *testing.T) {
 		t.Errorf("kept %d bytes, %.120q", len(kept), kept)
 	}
 	check(next.stop())
+}
+
+// The name of a new file has an object also where nobody could look what arrived, and the file's end takes it along.
+func TestWhatArrivedWithOtherBytesGoesWithItsName(t *testing.T) {
+	r := rigFor(t)
+	f := r.create("k")
+	over(f, nil, 0, []byte("all new"))
+	r.spoil(2)
+	r.fault.Add(s3fault.Rule{Call: "Get", Before: s3client.Denied})
+	if err := f.Sync(bg); err == nil {
+		t.Fatal("no error")
+	}
+	d := must(r.files.Detach(bg, f.ID()))
+	if !d.Uncertain() {
+		t.Error("nothing is there, says the file")
+	}
+	check(d.Erase(bg))
+	check(d.Done())
+	if got, there := r.mem.Bytes("b", "k"); there {
+		t.Errorf("%q stays behind the deletion", got)
+	}
+	f.Close(nil)
+}
+
+// behindHead does something once when a HEAD has been answered.
+type behindHead struct {
+	s3client.Store
+	then func()
+}
+
+func (s *behindHead) Head(ctx context.Context, bucket, key string) (s3client.Object, error) {
+	o, err := s.Store.Head(ctx, bucket, key)
+	if then := s.then; then != nil {
+		s.then = nil
+		then()
+	}
+	return o, err
+}
+
+// What somebody else stores over it before the file is stored again is not replaced.
+func TestWhatReplacesWhatArrivedWithOtherBytesStays(t *testing.T) {
+	store := &behindHead{}
+	r := rigFor(t, func(o *Options) { store.Store, o.Store = o.Store, store })
+	text := pattern(1, 12*kib)
+	r.put("k", text)
+	f := r.open("k")
+	want := over(f, bytes.Clone(text), 100, []byte("edit"))
+	r.spoil(2)
+	if err := f.Sync(bg); err == nil {
+		t.Fatal("no error")
+	}
+	f.expire()
+	store.then = func() { r.put("k", []byte("theirs")) }
+	if err := f.Sync(bg); !errors.Is(err, ErrConflict) {
+		t.Errorf("sync: %v", err)
+	}
+	r.wantStored(t, "k", []byte("theirs"))
+	keys := conflictKeys(r)
+	if len(keys) != 1 {
+		t.Fatalf("kept: %v", keys)
+	}
+	r.wantStored(t, keys[0], want)
+	f.Close(nil)
+}
+
+// An object that has the ETag of a state of the file is that state, whatever a request was found to have made.
+func TestAStateOfTheFileIsNotSpoiled(t *testing.T) {
+	var o own
+	o.add("a", spoiled("a"), spoiled("b"))
+	for etag, want := range map[string]bool{"a": false, "b": true, "c": false} {
+		if obj := (s3client.Object{ETag: etag}); o.spoiled(obj) != want || o.made(obj) != (etag == "a") {
+			t.Errorf("%s: spoiled %v, made %v", etag, o.spoiled(obj), o.made(obj))
+		}
+	}
+}
+
+// joining is a store that joins something else than the parts.
+type joining struct{ s3client.Store }
+
+func (joining) odd(o s3client.Object) s3client.Object {
+	if _, parts, joined := strings.Cut(o.ETag, "-"); joined {
+		o.ETag = strings.Repeat("ab", 16) + "-" + parts
+	}
+	return o
+}
+
+func (s joining) CompleteUpload(ctx context.Context, req s3client.CompleteRequest) (s3client.Object, error) {
+	o, err := s.Store.CompleteUpload(ctx, req)
+	return s.odd(o), err
+}
+
+func (s joining) Copy(ctx context.Context, req s3client.CopyRequest) (s3client.Object, error) {
+	req.SrcETag = "" // one of ours
+	o, err := s.Store.Copy(ctx, req)
+	return s.odd(o), err
+}
+
+func (s joining) Head(ctx context.Context, bucket, key string) (s3client.Object, error) {
+	o, err := s.Store.Head(ctx, bucket, key)
+	return s.odd(o), err
+}
+
+// Where the parts are nowhere else there is nothing to send again. That is no success.
+func TestAPunchedFileIsJoinedFromOtherBytes(t *testing.T) {
+	var up *upload.Uploader
+	t.Cleanup(func() { check(up.Close(bg)) }) // behind the files
+	r := rigFor(t, nothingStays, func(o *Options) {
+		o.Store = joining{o.Store}
+		up = upload.New(upload.Options{Store: o.Store, Limits: testLimits, Verify: upload.VerifyFull})
+		o.Uploader = up
+	})
+	f := r.create("k")
+	stream(t, f, pattern(1, streamSize))
+	for range 2 {
+		if err := f.Sync(bg); !errors.Is(err, errJoined) {
+			t.Errorf("sync: %v", err)
+		}
+	}
+	if err := f.check(); err != nil {
+		t.Error(err)
+	}
+	f.Close(nil)
 }

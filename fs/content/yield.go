@@ -129,11 +129,13 @@ func (f *File) overCopy(ctx context.Context, remote s3client.Object) error {
 	return f.overwrites(id, remote)
 }
 
-// overwrites lets the next round store the file, all of which is here, over what the store has.
+// overwrites lets the next round store the file, all of which is here, over what the store has, if it still has that: to fetch the
+// file's bytes may have taken its time.
 func (f *File) overwrites(id ID, remote s3client.Object) error {
 	f.mu.Lock()
 	f.orphanedLocked()
 	f.rebaseLocked(id, remote)
+	f.mu.base.Seen = time.Time{}
 	f.mu.Unlock()
 	if err := f.keepAgain(); err != nil {
 		return err

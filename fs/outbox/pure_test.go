@@ -198,9 +198,13 @@ func TestJudgeKnowsEveryKind(t *testing.T) {
 			}
 		}
 	}
-	condition := &s3client.Error{Kind: s3client.Changed, Status: 412}
-	if judge(KindPut, condition) != later || judge(KindDelete, condition) != later || judge(KindHeaders, condition) != moot {
-		t.Error("a condition that only headers have")
+	for _, condition := range []*s3client.Error{
+		{Kind: s3client.Changed, Status: 412},
+		{Kind: s3client.Changed, Status: 200, Code: "PreconditionFailed"}, // of a key in the answer to many deletes
+	} {
+		if judge(KindPut, condition) != later || judge(KindDelete, condition) != later || judge(KindHeaders, condition) != moot {
+			t.Errorf("a condition that only headers have: %+v", condition)
+		}
 	}
 	if judge(KindPut, errors.New("x")) != later || judge(KindPut, nil) != done {
 		t.Error("what is not from the store, and success")

@@ -50,10 +50,11 @@ func judge(kind Kind, err error) verdict {
 }
 
 // failedCondition says that the store has answered that a condition of the request does not hold. Only the copy behind new headers
-// has one: to a put or a delete, or to the look before it, that answer says nothing of any version.
+// has one: to a put or a delete, or to the look before it, that answer says nothing of any version. Of a key among many that are
+// deleted at once the code tells.
 func failedCondition(err error) bool {
 	var e *s3client.Error
-	return errors.As(err, &e) && e.Status == http.StatusPreconditionFailed
+	return errors.As(err, &e) && (e.Status == http.StatusPreconditionFailed || e.Code == "PreconditionFailed")
 }
 
 // ended records what became of a running entry.

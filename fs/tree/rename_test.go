@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -329,7 +330,12 @@ func TestARenameThatHasCopiedIsNotStale(t *testing.T) {
 			r.object("sub/b", "1")
 			for _, c := range []string{call, also} {
 				if c == "Copy" { // of the second object: the first one's copy is to be taken back, and stays
-					r.fault.Add(s3fault.Rule{Call: c, Key: "other/b", Before: s3client.Changed})
+					r.fault.Add(s3fault.Rule{Call: c, Key: "other/b", Hook: func(context.Context, s3fault.Call) error {
+						for there := false; !there; _, there = r.mem.Object(bkt, "other/a") { // they are copied at the same time
+							runtime.Gosched()
+						}
+						return &s3client.Error{Op: "Copy", Kind: s3client.Changed}
+					}})
 					r.fault.Add(s3fault.Rule{Call: "Delete", Before: s3client.Changed})
 				} else if c != "" {
 					r.fault.Add(s3fault.Rule{Call: c, Before: s3client.Changed})

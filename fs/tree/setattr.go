@@ -199,7 +199,7 @@ func (t *Tree) copyOnto(ctx context.Context, e Entry, foreign *s3client.Headers)
 	o, err := copies(ctx, src, e.Bucket, e.Key, &h)
 	if err != nil {
 		t.forget(e.Path)
-		t.forgetAttributes(e.Bucket, e.Key)
+		t.forgetAttributes(e)
 		return Entry{}, err
 	}
 	o.Size, o.Headers = size, &h
@@ -210,10 +210,13 @@ func (t *Tree) copyOnto(ctx context.Context, e Entry, foreign *s3client.Headers)
 
 // forgetAttributes makes the attributes of an object unknown. After a copy onto itself without an answer the object may have
 // others under the same ETag, and a time that nothing tells from that of the version before.
-func (t *Tree) forgetAttributes(bucket, key string) {
+func (t *Tree) forgetAttributes(e Entry) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.mu.versions.Remove(bucket + "/" + key)
+	t.mu.versions.Remove(e.Bucket + "/" + e.Key)
+	if c := t.mu.overlay.get(e.Path, t.o.Now()); c != nil && c.kind == put && c.ver.etag == e.ETag {
+		c.it.Full, c.foreign, c.known = false, nil, false
+	}
 }
 
 // storedSize is the object's size where the entry shows another (links with their target in the metadata).

@@ -283,19 +283,21 @@ func (u *Uploader) Put(ctx context.Context, r s3client.PutRequest) (s3client.Obj
 		return u.o.Store.Put(ctx, r) // there is no bit that could change
 	}
 	to, src := target{r.Bucket, r.Key}, r.Body
+	var spoiled s3client.Object // by the first try
 	for try := 1; ; try++ {
 		b := u.putBody(to, src, r.Size)
 		r.Body = b
 		obj, err := u.o.Store.Put(ctx, r)
 		switch {
 		case err != nil:
-			return s3client.Object{}, b.cause(err)
+			return spoiled, b.cause(err)
 		case obj.ETag == "":
-			return s3client.Object{}, noETag("PUT Object", to)
+			return spoiled, noETag("PUT Object", to)
 		}
 		if err = u.verifyPut(ctx, to, obj.ETag, b); err == nil || try == sends {
 			return obj, err
 		}
+		spoiled = obj
 		u.o.Log.WarnContext(ctx, "object arrived with other bytes; it is sent again", "err", err)
 	}
 }

@@ -2,6 +2,7 @@ package wired
 
 import (
 	"context"
+	"errors"
 
 	"pailfs/cache"
 	"pailfs/fs/content"
@@ -72,7 +73,11 @@ func (r *Rooms) drainNames(ctx context.Context, bucket, prefix string) error {
 	if r.Outbox == nil {
 		return nil
 	}
-	return r.Outbox.Drain(ctx, bucket, prefix)
+	err := r.Outbox.Drain(ctx, bucket, prefix)
+	if errors.Is(err, outbox.ErrGivenUp) { // it is settled and told: who has names drained is about to look what is there now
+		err = r.Outbox.Drain(ctx, bucket, prefix)
+	}
+	return err
 }
 
 // finishName carries out what waits for one name.

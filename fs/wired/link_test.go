@@ -23,11 +23,18 @@ import (
 type flipping struct {
 	s3client.Store
 	bodies atomic.Int64 // how many more
+	fails  atomic.Int64 // how many of those that come then are not taken
 	then   func()       // behind each of them, before its answer
 }
 
 func (f *flipping) Put(ctx context.Context, req s3client.PutRequest) (s3client.Object, error) {
-	if req.Size == 0 || f.bodies.Add(-1) < 0 {
+	switch {
+	case req.Size == 0:
+		return f.Store.Put(ctx, req)
+	case f.bodies.Add(-1) >= 0:
+	case f.fails.Add(-1) >= 0:
+		return s3client.Object{}, &s3client.Error{Op: "PUT Object", Kind: s3client.Denied, Status: 403}
+	default:
 		return f.Store.Put(ctx, req)
 	}
 	p, err := io.ReadAll(io.NewSectionReader(req.Body, 0, req.Size))
@@ -50,6 +57,7 @@ func TestALinkIsVerified(t *testing.T) {
 		name   string
 		verify upload.Verify
 		bodies int64
+		fails  int64
 		behind bool
 		then   string // stored by somebody else behind each wrong body
 		err    bool
@@ -60,6 +68,7 @@ func TestALinkIsVerified(t *testing.T) {
 		{name: "once, full", verify: upload.VerifyFull, bodies: 1, want: "some/where"},
 		{name: "once, off", verify: upload.VerifyOff, bodies: 1, want: "rome/where"},
 		{name: "twice", bodies: 2, err: true},
+		{name: "once, and refused then", bodies: 1, fails: 1, err: true},
 		{name: "twice, and another's is there by then", bodies: 2, then: "theirs", err: true, want: "theirs"},
 		{name: "once, in the background", bodies: 1, behind: true, want: "some/where"},
 		{name: "often, in the background", bodies: 7, behind: true, want: "some/where"},
@@ -70,6 +79,7 @@ func TestALinkIsVerified(t *testing.T) {
 				mem := s3mem.New(s3mem.WithBuckets("b"))
 				bad := &flipping{Store: mem}
 				bad.bodies.Store(c.bodies)
+				bad.fails.Store(c.fails)
 				if c.then != "" {
 					bad.then = func() { mem.PutBytes("b", "l", []byte(c.then), s3client.Headers{}) }
 				}
@@ -84,7 +94,7 @@ func TestALinkIsVerified(t *testing.T) {
 				switch {
 				case (err != nil) != c.err:
 					t.Errorf("link: %v", err)
-				case c.err && (!errors.Is(err, s3client.Unknown) || errors.Is(err, s3client.NotFound)):
+				case c.err && errors.Is(err, s3client.NotFound), c.err && c.fails == 0 && !errors.Is(err, s3client.Unknown):
 					t.Errorf("link: %v", err)
 				}
 				time.Sleep(time.Minute) // what is in the background has its pauses

@@ -144,7 +144,7 @@ func TestFlushOfAJournal(t *testing.T) {
 	if len(out.Failed) != 2 || out.Failed[0].Path != d.bucket+"/late" || out.Failed[1].Path != d.bucket+"/old" || out.Failed[1].Change != "delete" {
 		t.Errorf("%+v", out)
 	}
-	d.expect(8, []string{"not stored: " + d.bucket + "/old (deleted here)", "1 file (10 B) and 1 name not stored in time", "tried again"},
+	d.expect(8, []string{"not stored: " + d.bucket + "/old (deleted here)", "1 file (10 B) and 1 name not stored", "tried again"},
 		"flush", "--timeout", "500ms", d.mnt)
 	d.expect(8, []string{"1 name not stored"}, "flush", "--timeout", "500ms", d.mnt+"/old") // by the name that is gone
 	d.expect(0, []string{"unsaved     1 file, 10 B", "changes     1 name to be changed", "durability  journal, at most 30s behind; journal of 1 file"}, "status")

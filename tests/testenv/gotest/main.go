@@ -3,7 +3,8 @@
 //
 //	go test -json ./... | gotest
 //
-// Its status is 1 when something failed, or when the stream ended before the tests did.
+// Tests that failed go to the file named by PAILFS_FAIL_FILE, as "package test"; "-" stands for the test where a package failed without
+// one that is to blame. Its status is 1 when something failed, or when the stream ended before the tests did.
 package main
 
 import (
@@ -34,13 +35,14 @@ type suite struct {
 	took    map[string][]event  // tests that have ended, by package
 	skipped []string            // "test: reason"
 	failed  bool
+	blame   []string // "package test" of what failed
 }
 
 func main() {
 	s := newSuite(os.Stdout)
 	err := s.read(os.Stdin)
 	if err == nil {
-		err = writeSkips(os.Getenv("PAILFS_SKIP_FILE"), s.skipped)
+		err = errors.Join(writeSkips(os.Getenv("PAILFS_SKIP_FILE"), s.skipped), writeBlame(os.Getenv("PAILFS_FAIL_FILE"), s.blame))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)
@@ -75,6 +77,7 @@ func (s *suite) read(r io.Reader) error {
 	}
 	for p := range s.running {
 		s.failed = true
+		s.blame = append(s.blame, p+" -")
 		fmt.Fprintf(s.out, "FAIL %s: did not end\n", p)
 	}
 	return nil
@@ -91,6 +94,7 @@ func (s *suite) take(e event) {
 		fmt.Fprint(s.out, e.Output)
 	case "build-fail":
 		s.failed = true
+		s.blame = append(s.blame, e.ImportPath+" -")
 	case "pass":
 		s.end(e, "ok  ")
 	case "skip":
@@ -103,6 +107,7 @@ func (s *suite) take(e event) {
 		if e.Test == "" {
 			s.unended(e.Package)
 		}
+		s.blameFor(e)
 		fmt.Fprint(s.out, strings.Join(s.output[key], ""))
 		s.end(e, "FAIL")
 	}
@@ -115,6 +120,16 @@ func (s *suite) unended(pkg string) {
 			fmt.Fprintf(s.out, "--- did not end: %s\n%s", test, strings.Join(s.output[key], ""))
 			delete(s.output, key)
 		}
+	}
+}
+
+// blameFor notes which test of its own, not of a part of it, a package failed for.
+func (s *suite) blameFor(e event) {
+	switch {
+	case e.Test == "" && !slices.ContainsFunc(s.blame, func(b string) bool { return strings.HasPrefix(b, e.Package+" ") }):
+		s.blame = append(s.blame, e.Package+" -")
+	case e.Test != "" && !strings.Contains(e.Test, "/"):
+		s.blame = append(s.blame, e.Package+" "+e.Test)
 	}
 }
 
@@ -164,6 +179,13 @@ func reason(output []string) string {
 		return line
 	}
 	return "no reason given"
+}
+
+func writeBlame(file string, blame []string) error {
+	if file == "" {
+		return nil
+	}
+	return os.WriteFile(file, []byte(strings.Join(append(blame, ""), "\n")), 0o644)
 }
 
 // writeSkips adds the tests that are not in the file.

@@ -26,29 +26,30 @@ func TestStream(t *testing.T) {
 		name, more string
 		failed     bool
 		want       []string
+		blame      string
 	}{
-		{"all is well", "", false, []string{"go: downloading something\n", "ok   p/a"}},
+		{"all is well", "", false, []string{"go: downloading something\n", "ok   p/a"}, ""},
 		{"a test fails", `{"Action":"start","Package":"p/b"}
 {"Action":"output","Package":"p/b","Test":"TestBad","Output":"    b_test.go:3: shown\n"}
 {"Action":"fail","Package":"p/b","Test":"TestBad"}
 {"Action":"fail","Package":"p/b"}
-`, true, []string{"b_test.go:3: shown", "FAIL p/b"}},
+`, true, []string{"b_test.go:3: shown", "FAIL p/b"}, "p/b TestBad"},
 		{"a process ends in the middle of a test", `{"Action":"start","Package":"p/b"}
 {"Action":"run","Package":"p/b","Test":"TestStuck"}
 {"Action":"output","Package":"p/b","Test":"TestStuck","Output":"panic: test timed out\n"}
 {"Action":"fail","Package":"p/b"}
-`, true, []string{"did not end: TestStuck", "panic: test timed out", "FAIL p/b"}},
+`, true, []string{"did not end: TestStuck", "panic: test timed out", "FAIL p/b"}, "p/b -"},
 		{"a package takes long", `{"Action":"start","Package":"p/e"}
 {"Action":"pass","Package":"p/e","Test":"TestQuick","Elapsed":1}
 {"Action":"pass","Package":"p/e","Test":"TestSlow/part","Elapsed":149}
 {"Action":"pass","Package":"p/e","Test":"TestSlow","Elapsed":149}
 {"Action":"pass","Package":"p/e","Elapsed":150}
-`, false, []string{"150.0s\n        149.0s TestSlow\n          1.0s TestQuick\n"}},
+`, false, []string{"150.0s\n        149.0s TestSlow\n          1.0s TestQuick\n"}, ""},
 		{"a build fails", `{"ImportPath":"p/c","Action":"build-output","Output":"c.go:1: undefined\n"}
 {"ImportPath":"p/c","Action":"build-fail"}
-`, true, []string{"c.go:1: undefined"}},
+`, true, []string{"c.go:1: undefined"}, "p/c -"},
 		{"the stream ends early", `{"Action":"start","Package":"p/d"}
-`, true, []string{"p/d: did not end"}},
+`, true, []string{"p/d: did not end"}, "p/d -"},
 	} {
 		var out strings.Builder
 		s := newSuite(&out)
@@ -57,6 +58,9 @@ func TestStream(t *testing.T) {
 		}
 		if s.failed != c.failed {
 			t.Errorf("%s: failed %v", c.name, s.failed)
+		}
+		if got := strings.Join(s.blame, ", "); got != c.blame {
+			t.Errorf("%s: failed for %q, want %q", c.name, got, c.blame)
 		}
 		for _, w := range c.want {
 			if !strings.Contains(out.String(), w) {

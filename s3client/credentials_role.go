@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"pailfs/s3client/outward"
 )
 
 // role asks the container's or the instance's metadata service. A host without one must not wait for it long, nor again
@@ -53,7 +55,7 @@ func newRole() *role {
 	dialer := &net.Dialer{Timeout: r.limit / 3}
 	t := &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true, TLSHandshakeTimeout: r.limit / 3}
 	if os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
-		t.Proxy = proxyFor // a service far away; the others are the host's own
+		t.Proxy = outward.Proxy // a service far away; the others are the host's own
 	}
 	r.Client = &http.Client{Timeout: r.limit, Transport: t}
 	return r

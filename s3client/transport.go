@@ -3,13 +3,11 @@ package s3client
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"time"
+
+	"pailfs/s3client/outward"
 )
 
 const (
@@ -40,16 +38,16 @@ func newWire(cfg Config, p Profile, count *Counters, stall time.Duration) (*wire
 	}
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if cfg.CAFile != "" {
-		pool, err := trustedBy(cfg.CAFile)
+		pool, err := outward.Trust(cfg.CAFile)
 		if err != nil {
-			return nil, err
+			return nil, badConfig("%v", err)
 		}
 		conf.RootCAs = pool
 	}
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}
 	requests := cfg.MaxRequests
 	t := &http.Transport{
-		Proxy:                 proxyFor,
+		Proxy:                 outward.Proxy,
 		DialContext:           dialer.DialContext,
 		TLSClientConfig:       conf,
 		TLSHandshakeTimeout:   handshakeTimeout,
@@ -74,34 +72,6 @@ func newWire(cfg Config, p Profile, count *Counters, stall time.Duration) (*wire
 	}
 	w.base, w.own = t, t
 	return w, nil
-}
-
-// errProxy says what the library would say with the whole address, a password included.
-var errProxy = errors.New("the proxy in HTTPS_PROXY or HTTP_PROXY has no address of the form http://HOST:PORT")
-
-// proxyFor is the environment's proxy for a request.
-func proxyFor(r *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(r)
-	if err != nil {
-		return nil, errProxy
-	}
-	return proxy, nil
-}
-
-// trustedBy is the system's certificates and those of a PEM file.
-func trustedBy(file string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, badConfig("cannot read the CA file: %v", err)
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, badConfig("no certificate in the CA file %s", file)
-	}
-	return pool, nil
 }
 
 // guardHEAD makes all connections of t close after a HEAD that failed (head.go).

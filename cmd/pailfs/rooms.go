@@ -66,6 +66,9 @@ func (p *mountPlan) open(ctx context.Context, log *slog.Logger) (m *mounted, err
 	if err := m.openRooms(ctx); err != nil {
 		return m, err
 	}
+	if err := context.Cause(ctx); err != nil { // perhaps not all of what an earlier run left was read
+		return m, err
+	}
 	sayEarlier(m.log, m.Earlier)
 	if err := m.mount(ctx); err != nil {
 		return m, err

@@ -101,48 +101,35 @@ func (s *service) unmounted(err error) error {
 	return f
 }
 
-// open mounts; a signal meanwhile ends the attempt.
-func (s *service) open(ctx context.Context, signals <-chan os.Signal) (*mounted, error) {
+// open mounts; a signal meanwhile ends the attempt. One that comes when the kernel has the mount already, and programs may have used
+// it, ends it as it ends every mount: it is given back.
+func (s *service) open(ctx context.Context, signals chan os.Signal) (*mounted, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	opened, watching := make(chan struct{}), make(chan struct{})
+	defer cancel(nil)
+	opened, caught := make(chan struct{}), make(chan os.Signal, 1)
 	go func() {
-		defer close(watching)
+		defer close(caught)
 		select {
 		case sig := <-signals:
 			cancel(fmt.Errorf("%v", sig))
+			caught <- sig
 		case <-opened:
 		}
 	}()
 	m, err := s.plan.open(ctx, s.log)
 	close(opened)
-	<-watching
-	if err != nil && context.Cause(ctx) != nil {
+	sig := <-caught
+	switch {
+	case sig == nil:
+		return m, err
+	case err != nil:
 		return nil, &failure{code: exitInterrupted, command: "mount", message: "interrupted"}
 	}
-	if err == nil && context.Cause(ctx) != nil { // too late to stop the mount: unmount it
-		return nil, errors.Join(&failure{code: exitInterrupted, command: "mount", message: "interrupted"}, s.undo(m))
+	select {
+	case signals <- sig:
+	default: // there are others
 	}
-	cancel(nil)
-	return m, err
-}
-
-// undo takes back a mount that nobody has used.
-func (s *service) undo(m *mounted) error {
-	err := m.Server.Unmount()
-	if err != nil && !errors.Is(err, pfs.ErrNotOurs) {
-		err = m.Server.Detach()
-	}
-	if errors.Is(err, pfs.ErrNotOurs) { // it ends with this process
-		err = nil
-	}
-	closing, cancel := context.WithTimeout(context.Background(), keepGrace)
-	defer cancel()
-	storing, stop := context.WithCancel(closing)
-	stop() // what an earlier run left stays in the journal
-	if err := m.Files.Close(storing); err != nil {
-		s.log.Info("what an earlier run left is not stored", "err", err)
-	}
-	return errors.Join(err, m.closeRooms(closing), m.discardRuntime())
+	return m, nil
 }
 
 // serve waits for the end of the mount and stores what is left.

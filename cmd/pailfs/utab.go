@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +46,9 @@ func forgetMount(dir, source, mountpoint string) error {
 	})
 }
 
+// utabPatience is how long another program may hold the table's lock: it takes moments, and no mount hangs for one that stands still.
+const utabPatience = 2 * time.Second
+
 // changeUtab carries out a change of the table as libmount does: under a lock, and by a file that takes the place of the old one.
 func changeUtab(dir string, change func(lines []string) []string) (err error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "utab.lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644) // #nosec G302 -- as libmount makes it, which takes the same lock
@@ -55,8 +59,14 @@ func changeUtab(dir string, change func(lines []string) []string) (err error) {
 		return err
 	}
 	defer lock.Close() // and lets the lock go
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return &os.PathError{Op: "flock", Path: lock.Name(), Err: err}
+	for end := time.Now().Add(utabPatience); ; time.Sleep(utabPatience / 200) {
+		err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) || time.Now().After(end) {
+			return &os.PathError{Op: "flock", Path: lock.Name(), Err: err}
+		}
 	}
 	name := filepath.Join(dir, "utab")
 	b, err := os.ReadFile(name)

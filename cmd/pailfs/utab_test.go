@@ -1,9 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestTheLineOfAMountInUtab(t *testing.T) {
@@ -44,5 +47,27 @@ func TestTheLineOfAMountInUtab(t *testing.T) {
 		if got := userWords([]string{"noauto", word}); got != want {
 			t.Errorf("%s: %v", word, got)
 		}
+	}
+}
+
+// A program that holds the table's lock and stands still keeps no mount.
+func TestTheTablesLockIsNotWaitedForForEver(t *testing.T) {
+	dir := t.TempDir()
+	lock, err := os.Create(filepath.Join(dir, "utab.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if err := noteUmountHelper(dir, "b", "/mnt"); !errors.Is(err, unix.EWOULDBLOCK) {
+		t.Errorf("locked: %v", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	if err := noteUmountHelper(dir, "b", "/mnt"); err != nil {
+		t.Error(err)
 	}
 }

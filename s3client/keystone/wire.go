@@ -4,18 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
+
+	"pailfs/s3client/outward"
 )
 
 // Options say how the service is asked.
@@ -52,14 +50,14 @@ func newWire(base, caFile string, o Options) (*wire, error) {
 	if t == nil {
 		conf := &tls.Config{MinVersion: tls.VersionTLS12}
 		if caFile != "" {
-			pool, err := trustedBy(caFile)
+			pool, err := outward.Trust(caFile)
 			if err != nil {
 				return nil, err
 			}
 			conf.RootCAs = pool
 		}
 		t = &http.Transport{
-			Proxy: proxyFor, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			Proxy: outward.Proxy, DialContext: (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSClientConfig: conf, TLSHandshakeTimeout: dialTimeout, ForceAttemptHTTP2: true,
 			MaxResponseHeaderBytes: maxAnswer, // a PKI token stands in a header
 		}
@@ -67,33 +65,6 @@ func newWire(base, caFile string, o Options) (*wire, error) {
 	// A redirect is no answer: whoever sent it would get the password, or the token.
 	stay := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &wire{http: &http.Client{Transport: t, Timeout: o.Timeout, CheckRedirect: stay}, base: base, userAgent: o.UserAgent}, nil
-}
-
-// errProxy says what the library would say with the whole address, a password included.
-var errProxy = errors.New("the proxy in HTTPS_PROXY or HTTP_PROXY has no address of the form http://HOST:PORT")
-
-// proxyFor is the environment's proxy for a request.
-func proxyFor(r *http.Request) (*url.URL, error) {
-	proxy, err := http.ProxyFromEnvironment(r)
-	if err != nil {
-		return nil, errProxy
-	}
-	return proxy, nil
-}
-
-func trustedBy(file string) (*x509.CertPool, error) {
-	pool, err := x509.SystemCertPool()
-	if err != nil {
-		pool = x509.NewCertPool()
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("read the CA file: %w", err)
-	}
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("no certificate in the CA file %s", file)
-	}
-	return pool, nil
 }
 
 // request is one call. Its answer is a JSON document into, unless that is nil.

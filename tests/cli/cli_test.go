@@ -205,6 +205,51 @@ func TestTheForeground(t *testing.T) {
 	}
 }
 
+// From the moment in which programs can write there, a signal ends a mount as it always does: it stores what they wrote.
+func TestASignalInTheFirstMoment(t *testing.T) {
+	d := newDesk(t)
+	for i := range 3 {
+		// The last thing that a mount does before it serves: it waits here, while programs may use it already.
+		if err := os.MkdirAll("/run/mount", 0o755); err != nil { // libmount's
+			t.Fatal(err)
+		}
+		lock, err := os.OpenFile("/run/mount/utab.lock", os.O_RDWR|os.O_CREATE, 0o644)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer lock.Close() // again, where the test has failed
+		if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("f%d", i)
+		var stderr bytes.Buffer
+		cmd := exec.Command(testenv.Binary(t), "mount", "-f", d.bucket, d.mnt, "--durability", "journal")
+		cmd.Env, cmd.Stderr = d.env, &stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- cmd.Wait() }()
+		for until := time.Now().Add(20 * time.Second); !d.mounted() && time.Now().Before(until); {
+		}
+		err = d.write(name, "first")
+		if err := cmd.Process.Signal(os.Interrupt); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond) // it comes while the mount waits
+		if err := lock.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if ended := <-ended; ended != nil {
+			t.Fatalf("%d: %v\n%s", i, ended, stderr.String())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.wantObject(name, "first")
+	}
+}
+
 func TestASecondSignalDoesNotWaitForTheStore(t *testing.T) {
 	d := newDesk(t)
 	log := t.TempDir() + "/log"

@@ -152,12 +152,7 @@ func (d *desk) awaitEnd(pid int) {
 // awaitMount waits until a mount in the foreground is there.
 func (d *desk) awaitMount(ended <-chan error, stderr *bytes.Buffer) {
 	d.t.Helper()
-	up := func() bool { // mounted, and past the moment in which a signal still takes the mount back
-		cmd := exec.Command(testenv.Binary(d.t), "status", "--ready", d.mnt)
-		cmd.Env = d.env
-		return d.mounted() && cmd.Run() == nil
-	}
-	for !up() {
+	for !d.mounted() {
 		select {
 		case err := <-ended:
 			d.t.Fatalf("%v\n%s", err, stderr.String())

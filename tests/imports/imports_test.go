@@ -17,10 +17,11 @@ import (
 var rooms = map[string][]string{
 	"pailfs/cache":              {},
 	"pailfs/fs/journal":         {},
-	"pailfs/s3client/keystone":  {},
+	"pailfs/s3client/outward":   {},
+	"pailfs/s3client/keystone":  {"pailfs/s3client/outward"},
 	"pailfs/s3client/keyfile":   {},
 	"pailfs/s3client/latency":   {},
-	"pailfs/s3client":           {"pailfs/s3client/latency"},
+	"pailfs/s3client":           {"pailfs/s3client/latency", "pailfs/s3client/outward"},
 	"pailfs/fs/upload":          {"pailfs/fs/journal", "pailfs/fs/opid", "pailfs/s3client"},
 	"pailfs/fs/late":            {"pailfs/s3client"},
 	"pailfs/fs/outbox":          {"pailfs/fs/opid", "pailfs/s3client"},

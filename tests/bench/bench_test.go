@@ -172,13 +172,18 @@ func TestPage(t *testing.T) {
 		res.samples[key{"wan", w.title, name}] = []sample{{Seconds: 1, Ops: int64(speed), PeakRSS: 3 * mib, CPU: 0.5,
 			Counts: store.Counts{Requests: map[string]int64{"Put": int64(speed)}, In: 2e6, Out: 1e6, MaxInFlight: 16}}}
 	}
+	late := row{title: "slow", unit: "files/s", value: perSecond, steps: []step{{name: rawName}, {name: "pailfs", base: rawName}, {name: "s3fs", base: rawName, once: true}}}
+	res.tables = append(res.tables, table{wan, late})
+	res.samples[key{"wan", late.title, "pailfs"}] = []sample{{Seconds: 1, Ops: 5}}
+	res.late = map[key]time.Duration{{"wan", late.title, "s3fs"}: 2 * time.Minute}
 	r := &rig{o: options{page: t.TempDir() + "/B.md", links: list{"wan"}, rounds: 3}, mounters: []mounter{&pailfs{label: "pailfs"}, s3fs{}, rclone{}},
 		big: object{size: gib}, par: []object{{size: 1}}}
 	text := r.formatPage(res, "B")
 	for _, want := range []string{
 		"| pailfs | 50.0 | 0.50 | 0.50 | 3 | 2.0 | 1.0 | Put 50; 16 at once |",
 		`### files \| 16 KiB`,
-		"In 1 of 2 comparisons.",
+		"In 1 of 3 comparisons.",
+		"| s3fs | not done after 2m0s | | | | | | |",
 		"- wan, files | 16 KiB: s3fs 75.0 files/s, pailfs 50.0 (0.67 of it)",
 		"![Speed beside a bare client at wan: 20ms to the first byte, 80 MB/s a connection](B-wan.svg)",
 	} {

@@ -88,7 +88,11 @@ func formatTable(b *strings.Builder, t table, res *results) {
 	for _, s := range t.row.steps {
 		l := res.samples[key{t.link.name, t.row.title, s.name}]
 		if len(l) == 0 {
-			fmt.Fprintf(tw, "%s\t-\t\t\t\t\t\t\t\t\t\t\n", s.name)
+			said := "-"
+			if limit, ok := res.late[key{t.link.name, t.row.title, s.name}]; ok {
+				said = fmt.Sprintf("not done after %s", limit)
+			}
+			fmt.Fprintf(tw, "%s\t%s\t\t\t\t\t\t\t\t\t\t\n", s.name, said)
 			continue
 		}
 		best, median := t.row.bestMedian(l)

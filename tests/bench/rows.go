@@ -31,6 +31,9 @@ type step struct {
 	run  func(context.Context) (sample, error)
 }
 
+// onceLimit is how long a step goes on that is measured once. A peer that is still at it then is told how slow it is at least; it is no failure.
+const onceLimit = 2 * time.Minute
+
 // sample is one measurement.
 type sample struct {
 	Seconds  float64
@@ -50,7 +53,8 @@ type key struct{ link, row, step string }
 // results are all measurements.
 type results struct {
 	samples map[key][]sample
-	tables  []table // in the order of measuring
+	tables  []table               // in the order of measuring
+	late    map[key]time.Duration // what had not ended after this time, and was broken off
 	errs    []error
 }
 
@@ -115,7 +119,7 @@ func (r *rig) rowsOf(ctx context.Context, group string) ([]row, error) {
 // measureAll measures every row at every link. Rounds go around rows, and the order within a row turns with them, so that
 // none always comes after the same other and a slow minute of the machine is no one's alone.
 func (r *rig) measureAll(ctx context.Context) (*results, error) {
-	res := &results{samples: map[key][]sample{}}
+	res := &results{samples: map[key][]sample{}, late: map[key]time.Duration{}}
 	for i, name := range r.o.links {
 		l, _ := linkNamed(name)
 		if err := r.setLink(l); err != nil {
@@ -153,11 +157,22 @@ func (r *rig) measureRow(ctx context.Context, round int, t table, res *results) 
 		if s.once && round > 0 || r.o.steps != nil && !r.o.steps.MatchString(s.name) {
 			continue
 		}
-		limited, cancel := context.WithTimeout(ctx, r.o.limit)
+		limit := r.o.limit
+		if s.once {
+			limit = min(limit, onceLimit)
+		}
+		k := key{t.link.name, t.row.title, s.name}
+		limited, cancel := context.WithTimeout(ctx, limit)
 		m, err := s.run(limited)
+		late := limited.Err() != nil
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if err != nil && late && s.once {
+			fmt.Fprintf(os.Stderr, "%s, %s, %s: broken off after %s\n", t.link.name, t.row.title, s.name, limit)
+			res.late[k] = limit
+			continue
 		}
 		if err != nil {
 			err = fmt.Errorf("%s, %s, %s: %w", t.link.name, t.row.title, s.name, err)
@@ -165,7 +180,6 @@ func (r *rig) measureRow(ctx context.Context, round int, t table, res *results) 
 			res.errs = append(res.errs, err)
 			continue
 		}
-		k := key{t.link.name, t.row.title, s.name}
 		res.samples[k] = append(res.samples[k], m)
 		if r.o.verbose {
 			fmt.Fprintf(os.Stderr, "  %-14s %8.1f %s  %.3f s  cpu %.2f reader %.2f store %.2f  %v\n", s.name, t.row.value(m), t.row.unit,

@@ -12,7 +12,7 @@ import (
 
 // benchDir is a directory on a real disk: tests may run with TMPDIR on a memory file system.
 func benchDir(b *testing.B) string {
-	dir, err := os.MkdirTemp(os.Getenv("PAILFS_BENCH_DIR"), "pailfs-bench-")
+	dir, err := os.MkdirTemp(os.Getenv("PAILFS_TEST_BENCH_DIR"), "pailfs-bench-")
 	if err != nil {
 		b.Fatal(err)
 	}

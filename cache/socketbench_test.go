@@ -26,7 +26,7 @@ type wire struct {
 	}
 }
 
-const wireEnv = "PAILFS_BENCH_WIRE"
+const wireEnv = "PAILFS_TEST_BENCH_WIRE"
 
 func newWire(b *testing.B) *wire {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestServeWire$")

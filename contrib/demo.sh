@@ -76,7 +76,10 @@ await() { # await PID LOG COMMAND...: until the command succeeds, as long as the
 			tail -n 20 "$log" >&2
 			die "it has ended instead"
 		fi
-		[ $SECONDS -lt $until ] || die "no answer after 120 s; see $log"
+		if [ $SECONDS -ge $until ]; then
+			tail -n 20 "$log" >&2 # it goes with the demo
+			die "no answer after 120 s; above is the end of its log"
+		fi
 		sleep 0.1
 	done
 }
@@ -138,6 +141,10 @@ check_mount() {
 	say "check passed"
 }
 
+if [ "${DEMO_BUILD:-1}" = 1 ]; then
+	command -v "${GO:-go}" >/dev/null ||
+		die "there is no Go to build it with: https://go.dev/dl/, 1.26 or later (any since 1.21 fetches that by itself); GO=PATH names one"
+fi
 need_fuse
 trap finish EXIT
 trap 'exit 130' INT

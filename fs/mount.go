@@ -155,7 +155,7 @@ func taken(path string) (bool, error) {
 	if mounted, err := mountinfo.Mounted(path); err != nil || !mounted {
 		return mounted, err
 	}
-	top, err := topMount(path)
+	top, err := TopMount(path)
 	if err != nil || top == nil {
 		return true, err
 	}
@@ -165,12 +165,12 @@ func taken(path string) (bool, error) {
 // awaited says whether an automount (autofs, of systemd) waits on a directory for this very mount. Whoever looks into the directory
 // waits for the mount as well, and so it must not be looked into.
 func awaited(path string) bool {
-	top, err := topMount(path)
+	top, err := TopMount(path)
 	return err == nil && top != nil && top.FSType == "autofs"
 }
 
-// topMount is the mount that hides the others on a directory, nil when there is none. The mount table is asked, not the directory.
-func topMount(path string) (*mountinfo.Info, error) {
+// TopMount is the mount that hides the others on a directory, nil when there is none. The mount table is asked, not the directory.
+func TopMount(path string) (*mountinfo.Info, error) {
 	all, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Mountpoint != path, false })
 	if err != nil || len(all) == 0 {
 		return nil, err
@@ -365,7 +365,7 @@ func mountError(err error) error {
 // RaiseReadAhead writes the read_ahead_kb of a mount that is served. The mount table names its device: the mount itself is not
 // asked (serve).
 func RaiseReadAhead(mountpoint string) error {
-	m, err := topMount(mountpoint)
+	m, err := TopMount(mountpoint)
 	if err != nil {
 		return err
 	}

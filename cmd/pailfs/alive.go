@@ -60,8 +60,8 @@ func answersCommand() *cli.Command {
 	return &cli.Command{
 		Name: answersCommandName, Usage: "ask a mount point for an answer", ArgsUsage: "MOUNTPOINT", Hidden: true,
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				return usagef(answersCommandName, "one argument is needed, not %d", c.NArg())
+			if err := checkArguments(answersCommandName, "", c.Args().Slice(), 1, 1); err != nil {
+				return err
 			}
 			var st unix.Statfs_t // never answered by the kernel's caches, and needs no store
 			if err := unix.Statfs(c.Args().First(), &st); err != nil {

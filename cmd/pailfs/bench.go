@@ -91,10 +91,8 @@ type storeWork struct {
 
 // benchOf reads the command line. value gives an option as it was given, "" for none.
 func benchOf(value func(string) string, args []string) (*bench, error) {
-	if len(args) != 1 {
-		f := usagef("bench", "one argument is needed, not %d", len(args))
-		f.hint = "pailfs bench [--size SIZE] [--files N] [--file-size SIZE] [--jobs N] [--json] PATH"
-		return nil, f
+	if err := checkArguments("bench", "pailfs bench [--size SIZE] [--files N] [--file-size SIZE] [--jobs N] [--json] PATH", args, 1, 1); err != nil {
+		return nil, err
 	}
 	b := &bench{path: args[0]}
 	for _, o := range []struct {

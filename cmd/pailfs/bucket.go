@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -22,10 +23,8 @@ func storeCommand(c *cli.Command, least, most int, cannot string, action storeAc
 	c.CustomHelpTemplate = storeHelp(c.Flags)
 	c.Flags = append(c.Flags, cliFlags(storeOptions())...)
 	c.Action = func(ctx *cli.Context) error {
-		if n := ctx.NArg(); n < least || n > most {
-			f := usagef(doing(ctx), "wrong number of arguments")
-			f.hint = fmt.Sprintf("%s [OPTIONS] %s", ctx.Command.HelpName, ctx.Command.ArgsUsage)
-			return f
+		if err := checkArguments(doing(ctx), usageOf(ctx), ctx.Args().Slice(), least, most); err != nil {
+			return err
 		}
 		s, err := settingsOf(ctx, storeOptions())
 		if err != nil {
@@ -47,6 +46,10 @@ func storeCommand(c *cli.Command, least, most int, cannot string, action storeAc
 		return nil
 	}
 	return c
+}
+
+func usageOf(ctx *cli.Context) string {
+	return strings.TrimSpace(fmt.Sprintf("%s [OPTIONS] %s", ctx.Command.HelpName, ctx.Command.ArgsUsage))
 }
 
 func bucketCommand(std stdio) *cli.Command {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -121,6 +123,17 @@ func TestVariablesThatStandForNothing(t *testing.T) {
 		got := strings.Join(unknownVariables([]string{name + "=secret value"}), "\n")
 		if strings.TrimPrefix(got, "the variable ") != want || strings.Contains(got, "secret value") {
 			t.Errorf("%s: %q", name, got)
+		}
+	}
+	// What the runs of the tests export is inherited by the commands they try.
+	for _, script := range []string{"../../.ci/run", "../../tests/run", "../../tests/swift/up"} {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := regexp.MustCompile(`PAILFS_[A-Z_]+`).FindAllString(string(text), -1)
+		if notes := unknownVariables(names); len(notes) > 0 || len(names) == 0 {
+			t.Errorf("%s sets %q: %q", script, names, notes)
 		}
 	}
 	withKeys(t)

@@ -55,7 +55,8 @@ func credentialsCommand(std stdio) *cli.Command {
 				jsonFlag(),
 			}}, `
    The key is written to --credentials-file, or to ~/.aws/credentials, as --profile; other profiles stay as they are. The
-   file's mode becomes 0600. Mounts that use the file take the new key up by themselves.
+   file's mode becomes 0600. Mounts that read the file take the new key up by themselves. Services pailfs@NAME read
+   systemd's copy of it: restart them before the old key is deleted, unless credentials-file: in config.yaml names it.
 
 EXAMPLES:
    . ./openrc && pailfs credentials register             user, password and tenant from an openrc file
@@ -68,7 +69,8 @@ EXAMPLES:
 			credentialCommand(std, &cli.Command{Name: "delete", Usage: "delete an access key", ArgsUsage: "ACCESS", Flags: []cli.Flag{
 				&cli.BoolFlag{Name: "yes", Aliases: []string{"y"}, Usage: "do not ask"},
 				jsonFlag(),
-			}}, "\n   Whatever uses the key is refused within a minute. Nothing else is deleted.\n", 1, deleteCredential),
+			}}, "\n   Whatever uses the key is refused within a minute. Nothing else is deleted. After register --replace restart services\n"+
+				"   pailfs@NAME first: they use the old key until then.\n", 1, deleteCredential),
 		},
 	}
 }
@@ -82,10 +84,8 @@ func credentialCommand(std stdio, c *cli.Command, about string, arguments int, a
 	c.CustomHelpTemplate = help + b.String()
 	c.Flags = append(own, cliFlags(credentialOptions())...)
 	c.Action = func(ctx *cli.Context) error {
-		if ctx.NArg() != arguments {
-			f := usagef(doing(ctx), "wrong number of arguments")
-			f.hint = strings.TrimSpace(fmt.Sprintf("%s [OPTIONS] %s", ctx.Command.HelpName, ctx.Command.ArgsUsage))
-			return f
+		if err := checkArguments(doing(ctx), usageOf(ctx), ctx.Args().Slice(), arguments, arguments); err != nil {
+			return err
 		}
 		s, err := settingsOf(ctx, credentialOptions())
 		if err != nil {

@@ -146,22 +146,33 @@ func groupHelp(c *cli.Command) string {
 func storeHelp(own []cli.Flag) string {
 	var b strings.Builder
 	b.WriteString("NAME:\n   {{.HelpName}} - {{.Usage}}\n\nUSAGE:\n   {{.HelpName}} [OPTIONS]{{with .ArgsUsage}} {{.}}{{end}}\n\nOPTIONS:\n")
+	if len(own) > 0 {
+		ownLines(&b, own)
+		b.WriteByte('\n')
+	}
+	storeLines(&b, storeOptions())
+	return b.String()
+}
+
+// ownLines are the flags that a command alone has.
+func ownLines(b *strings.Builder, own []cli.Flag) {
 	for _, f := range own {
 		d, ok := f.(cli.DocGenerationFlag)
 		if !ok {
 			continue
 		}
 		head := "--" + f.Names()[0]
-		if d.TakesValue() {
+		if len(f.Names()[0]) == 1 {
+			head = head[1:]
+		}
+		switch {
+		case standsAlone(f):
+			head += "[=VALUE]"
+		case d.TakesValue():
 			head += " VALUE"
 		}
-		helpText(&b, head, d.GetUsage())
+		helpText(b, head, d.GetUsage())
 	}
-	if len(own) > 0 {
-		b.WriteByte('\n')
-	}
-	storeLines(&b, storeOptions())
-	return b.String()
 }
 
 // storeLines are options in the words of a command that mounts nothing.

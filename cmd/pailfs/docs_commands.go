@@ -23,23 +23,7 @@ func plainHelp(own []cli.Flag, about string) string {
 		return b.String()
 	}
 	b.WriteString("\nOPTIONS:\n")
-	for _, f := range own {
-		d, ok := f.(cli.DocGenerationFlag)
-		if !ok {
-			continue
-		}
-		head := "--" + f.Names()[0]
-		if len(f.Names()[0]) == 1 {
-			head = head[1:]
-		}
-		switch {
-		case standsAlone(f):
-			head += "[=VALUE]"
-		case d.TakesValue():
-			head += " VALUE"
-		}
-		helpText(&b, head, d.GetUsage())
-	}
+	ownLines(&b, own)
 	return b.String()
 }
 
@@ -66,7 +50,7 @@ func commandRows(b *strings.Builder, before string, commands []*cli.Command) {
 	}
 }
 
-// statusMarkdown is the table of the fields of `pailfs status --json`, from the tags of statusReport.
+// statusMarkdown is the table of the fields of `pailfs status --json` for docs/status.md, from the tags of statusReport.
 func statusMarkdown(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString("| Field | Type | What it says |\n|---|---|---|\n")

@@ -96,9 +96,10 @@ func newDoctor(c *cli.Context, std stdio) (*doctor, error) {
 		return nil, f
 	}
 	d := &doctor{write: c.Bool("write"), json: c.Bool("json"), bundle: c.String("bundle"), std: std, now: time.Now, root: "/", uid: unix.Geteuid()}
+	if err := checkArguments("doctor", doctorUsage, c.Args().Slice(), 0, 1); err != nil {
+		return nil, err
+	}
 	switch {
-	case c.NArg() > 1:
-		return wrong("at most one argument is needed, not %d", c.NArg())
 	case c.NArg() == 0 && c.Bool("keys"):
 		return wrong("--keys needs a BUCKET")
 	case c.NArg() == 0 && d.write:

@@ -42,6 +42,28 @@ func usagef(command, format string, args ...any) *failure {
 	return &failure{code: exitUsage, command: command, message: fmt.Sprintf(format, args...)}
 }
 
+// checkArguments says how many arguments a command takes, two at the most, when it was given another number; usage is the hint.
+func checkArguments(command, usage string, args []string, least, most int) error {
+	n := len(args)
+	if n >= least && n <= most {
+		return nil
+	}
+	needed := "one argument is"
+	switch {
+	case most == 0:
+		return usagef(command, "unexpected argument %q", args[0])
+	case least == 0:
+		needed = "at most one argument is"
+	case least < most:
+		needed = "one or two arguments are"
+	case least == 2:
+		needed = "two arguments are"
+	}
+	f := usagef(command, "%s needed, not %d", needed, n)
+	f.hint = usage
+	return f
+}
+
 // oneLine keeps an answer of a store or a tool on one line: no line breaks, no control characters of a terminal, of which some
 // stand beyond ASCII, and none that turn the direction of what follows.
 func oneLine(s string) string {

@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"pailfs/s3client"
 )
 
 // settings are all options, parsed and checked.
@@ -97,8 +99,8 @@ var options = []option{
 		help: "address of the store, https://HOST[:PORT]", dynamic: fixed(""),
 		set: parseEndpoint},
 	{name: "provider", group: groupStore, value: "NAME", store: true, def: "auto",
-		help: "what kind of store it is: auto, nhn, swift, ceph, minio, aws or generic",
-		set:  oneOf(func(s *settings) *string { return &s.Provider }, "auto", "nhn", "swift", "ceph", "minio", "aws", "generic")},
+		help: "what kind of store it is: " + either(s3client.Providers),
+		set:  oneOf(func(s *settings) *string { return &s.Provider }, s3client.Providers...)},
 	{name: "profile", group: groupStore, value: "NAME", store: true, def: "default",
 		help: "profile of the credentials file", dynamic: fixed(""),
 		set: text(func(s *settings) *string { return &s.Profile })},
@@ -216,10 +218,10 @@ var options = []option{
 	{name: "log-file", group: groupRunning, value: "FILE", def: "STATE_DIR/log/NAME.log; in the foreground standard error", dynamic: fixed(""),
 		help: "where to log; SIGHUP opens it again after a rotation",
 		set:  path(func(s *settings) *string { return &s.LogFile })},
-	{name: "metrics-addr", group: groupRunning, value: "[HOST]:PORT|unix:PATH", dynamic: fixed(""),
-		help: "answer /metrics (Prometheus), /livez and /readyz there, over plain HTTP; without HOST on the loopback alone",
+	{name: "metrics-addr", group: groupRunning, value: "[HOST:]PORT|unix:PATH", dynamic: fixed(""),
+		help: "answer /metrics (Prometheus), /livez and /readyz there, over plain HTTP; without HOST on the loopback alone, with 0.0.0.0 on every address",
 		set:  parseAddress(func(s *settings) *string { return &s.MetricsAddr })},
-	{name: "debug-addr", group: groupRunning, value: "[HOST]:PORT|unix:PATH", dynamic: fixed(""),
+	{name: "debug-addr", group: groupRunning, value: "[HOST:]PORT|unix:PATH", dynamic: fixed(""),
 		help: "answer /debug/pprof and /debug/vars there; the loopback or a socket alone, for profiles may show what is in memory",
 		set:  parseAddress(func(s *settings) *string { return &s.DebugAddr }, onLoopback)},
 }

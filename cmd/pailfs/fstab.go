@@ -145,22 +145,10 @@ func fstabValue(o origin) (string, error) {
 		return filepath.Abs(o.value)
 	}
 	if entry.isSwitch() {
-		var s settings
-		if err := entry.set(&s, o.value); err != nil {
-			return "", err
-		}
-		return strconv.FormatBool(isOn(o.value)), nil
+		on, err := parseBoolean(o.value)
+		return strconv.FormatBool(on), err
 	}
 	return o.value, nil
-}
-
-// isOn is for a value that boolean has accepted.
-func isOn(value string) bool {
-	switch strings.ToLower(value) {
-	case "1", "true", "yes", "on":
-		return true
-	}
-	return false
 }
 
 // withNetwork adds _netdev: without it the host would mount before it has a network, and take that down before the mount.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/moby/sys/mountinfo"
+
+	pfs "pailfs/fs"
 )
 
 // A mount whose mount point is gone lives on while the kernel has another way to it: open files after `umount -l`, a bind mount,
@@ -13,7 +15,7 @@ import (
 
 // deviceOf is how the mount table names the file system of a mount point, "" where none of ours is there.
 func deviceOf(mountpoint string) string {
-	info, err := mountAt(mountpoint)
+	info, err := pfs.TopMount(mountpoint)
 	if err != nil || info == nil || info.FSType != mountType {
 		return ""
 	}

@@ -94,7 +94,8 @@ func (s subject) answerFailure(e *s3client.Error) *failure {
 	case s3client.Exists:
 		return s.fail(exitGeneral, "it exists already"+details(e), "bucket names are shared: somebody else may have this one; choose another")
 	case s3client.NotEmpty:
-		return s.fail(exitGeneral, "it is not empty"+details(e), "delete its objects first, and its unfinished uploads: `pailfs uploads abort "+s.bucketOr("BUCKET")+"`")
+		return s.fail(exitGeneral, "it is not empty"+details(e), "delete its objects first, and its unfinished uploads: `pailfs uploads abort "+s.bucketOr("BUCKET")+
+			"` takes those older than a day, with --older-than 0 all, also what mounts are writing now")
 	case s3client.Unsupported:
 		return s.fail(exitGeneral, "this store does not have that call"+details(e), "")
 	case s3client.Invalid:

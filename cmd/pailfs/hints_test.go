@@ -182,6 +182,24 @@ func TestServerClock(t *testing.T) {
 	}
 }
 
+func TestAProxyIsNotToldItsPasswordUnchecked(t *testing.T) {
+	for given, want := range map[string]string{
+		"https://me:secret@proxy:3129": "https://proxy:3129", "https://proxy:3129": "https://proxy:3129",
+		"http://me:secret@proxy:3128": "http://me:secret@proxy:3128", // no TLS, which could be checked, leads there
+	} {
+		u, err := url.Parse(given)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := untold(u); got.String() != want || u.String() != given {
+			t.Errorf("%s: %s", given, got)
+		}
+	}
+	if untold(nil) != nil {
+		t.Error("no proxy has become one")
+	}
+}
+
 func TestFailuresArePrintedOnOneLineEach(t *testing.T) {
 	var b strings.Builder
 	(&failure{command: "mount", message: "cannot:\r\n\tthe \x1b[31mserver said\n\nthis", hint: "do\nthat"}).print(&b)

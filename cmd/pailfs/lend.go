@@ -68,13 +68,14 @@ type lending struct {
 }
 
 func newLending(c *cli.Context, log *slog.Logger) (*lending, error) {
+	const usage = "pailfs mount-helper --socket PATH [--user USER] [-o OPTIONS] MOUNTPOINT"
 	wrong := func(format string, args ...any) error {
 		f := usagef(doing(c), format, args...)
-		f.hint = "pailfs mount-helper --socket PATH [--user USER] [-o OPTIONS] MOUNTPOINT"
+		f.hint = usage
 		return f
 	}
-	if c.NArg() != 1 {
-		return nil, wrong("one argument is needed, not %d", c.NArg())
+	if err := checkArguments(doing(c), usage, c.Args().Slice(), 1, 1); err != nil {
+		return nil, err
 	}
 	s := settings{UID: uint32(os.Geteuid())}
 	if err := parseFDSocket(&s, c.String("socket")); err != nil {
@@ -111,7 +112,7 @@ func (h *lending) mountpoint(given string) (string, error) {
 	}
 	err = pfs.CheckMountpoint(where)
 	if errors.Is(err, pfs.ErrMounted) {
-		if info, tableErr := mountAt(where); tableErr == nil && info != nil && info.FSType == mountType {
+		if info, tableErr := pfs.TopMount(where); tableErr == nil && info != nil && info.FSType == mountType {
 			err = nil
 		}
 	}

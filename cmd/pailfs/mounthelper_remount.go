@@ -10,6 +10,8 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 	"golang.org/x/sys/unix"
+
+	pfs "pailfs/fs"
 )
 
 // mountBits are the words of a mount that the kernel changes while it stands, and their bits.
@@ -29,7 +31,7 @@ func (r *mountRequest) remount(ctx context.Context) error {
 	fail := func(code int, hint, format string, args ...any) error {
 		return &failure{code: code, command: r.command, hint: hint, message: fmt.Sprintf("cannot remount %s: %s", mountpoint, fmt.Sprintf(format, args...))}
 	}
-	info, err := mountAt(mountpoint)
+	info, err := pfs.TopMount(mountpoint)
 	switch {
 	case err != nil:
 		return fail(exitGeneral, "", "%v", err)

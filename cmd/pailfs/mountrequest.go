@@ -107,14 +107,12 @@ func (r *mountRequest) settings() (*settings, error) {
 
 // target settles what is to be mounted where: the arguments, or the named mount that the only one is.
 func (r *mountRequest) target() (source, mountpoint string, err error) {
-	switch len(r.args) {
-	case 2:
+	const usage = "pailfs mount [BUCKET[/PREFIX]] MOUNTPOINT, or pailfs mount NAME of a configuration file"
+	if err := checkArguments(r.command, usage, r.args, 1, 2); err != nil {
+		return "", "", err
+	}
+	if len(r.args) == 2 {
 		return r.args[0], r.args[1], nil
-	case 1:
-	default:
-		f := usagef(r.command, "one or two arguments are needed, not %d", len(r.args))
-		f.hint = "pailfs mount [BUCKET[/PREFIX]] MOUNTPOINT, or pailfs mount NAME of a configuration file"
-		return "", "", f
 	}
 	if !isName(r.args[0]) {
 		return wholeAccount, r.args[0], nil

@@ -1,6 +1,10 @@
 package main
 
-import "os"
+import (
+	"os"
+
+	pfs "pailfs/fs"
+)
 
 // mountpointOf is the mount point of a mount that a configuration file names, so that `pailfs umount photos` takes away what
 // `pailfs mount photos` has mounted, and every other command finds it as well. A path where something is mounted comes first.
@@ -17,7 +21,7 @@ func mountpointOf(given string) string {
 		return given
 	}
 	if path, err := realPath(given); err == nil {
-		if info, err := mountAt(path); err != nil || info != nil {
+		if info, err := pfs.TopMount(path); err != nil || info != nil {
 			return given
 		}
 	}

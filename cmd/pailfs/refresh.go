@@ -16,7 +16,8 @@ func refreshCommand(std stdio) *cli.Command {
 		Flags: flags,
 		CustomHelpTemplate: plainHelp(flags, `   PATH is a file or directory on a mount, or was one; the mount point stands for all of it. All that is cached of its
    name and of the names below it is asked of the store again, whatever --metadata-ttl says. Content is kept: it
-   belongs to a version, and another version is another content.
+   belongs to a version, and another version is another content. Of a directory in which a program waits for the store, the
+   kernel may keep what it knows for 10 s more.
 `),
 		Action: func(c *cli.Context) error {
 			if !c.Args().Present() {

@@ -236,7 +236,7 @@ func (s *service) leave(ctx context.Context, m *mounted, d drain, unmounted <-ch
 			s.log.Info("the mount is left to whoever mounted it: it is dead when this process has stored everything and ends", "err", err)
 			return false
 		}
-		if info, tableErr := mountAt(s.plan.mountpoint); tableErr == nil && info == nil && !s.plan.lent() {
+		if info, tableErr := pfs.TopMount(s.plan.mountpoint); tableErr == nil && info == nil && !s.plan.lent() {
 			return false // taken away already; programs that still hold files get errors when this process ends
 		}
 		s.log.Warn("the mount is in use: storing what was written, then detaching it", "signal", sig, "err", err)

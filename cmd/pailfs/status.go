@@ -22,10 +22,9 @@ func statusCommand(std stdio) *cli.Command {
 			&cli.GenericFlag{Name: "watch", Value: new(watchFlag), Usage: "show it again every 2 seconds, or every VALUE (0.5, 10s, 1m)"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 1 {
-				f := usagef("status", "at most one argument is needed, not %d", c.NArg())
-				f.hint = "pailfs status [--all] [--json] [--watch[=SECONDS]] [--ready] [MOUNTPOINT]"
-				return f
+			const usage = "pailfs status [--all] [--json] [--watch[=SECONDS]] [--ready] [MOUNTPOINT]"
+			if err := checkArguments("status", usage, c.Args().Slice(), 0, 1); err != nil {
+				return err
 			}
 			if c.Bool("ready") {
 				return ready(c.Context, std, c.Args().First())

@@ -66,10 +66,9 @@ func limitCommand(std stdio) *cli.Command {
    same: mount -o remount,bandwidth=10MiB MOUNTPOINT.
 `),
 		Action: func(c *cli.Context) error {
-			if c.NArg() > 1 {
-				f := usagef("limit", "at most one argument is needed, not %d", c.NArg())
-				f.hint = "pailfs limit [--bandwidth SIZE[:SIZE]] [--write-rate N] [--max-requests N] [MOUNTPOINT]"
-				return f
+			const usage = "pailfs limit [--bandwidth SIZE[:SIZE]] [--write-rate N] [--max-requests N] [MOUNTPOINT]"
+			if err := checkArguments("limit", usage, c.Args().Slice(), 0, 1); err != nil {
+				return err
 			}
 			change := map[string]string{}
 			for _, name := range liveOptions {

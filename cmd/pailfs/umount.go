@@ -10,10 +10,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/moby/sys/mountinfo"
 	"github.com/urfave/cli/v2"
 	"golang.org/x/sys/unix"
 
+	pfs "pailfs/fs"
 	"pailfs/fs/journal"
 )
 
@@ -32,10 +32,8 @@ func umountCommand(std stdio) *cli.Command {
 			&cli.BoolFlag{Name: "lazy", Usage: "take its name away at once, and wait for nothing: it ends when the last file is closed"},
 		},
 		Action: func(c *cli.Context) error {
-			if c.NArg() != 1 {
-				f := usagef("umount", "one argument is needed, not %d", c.NArg())
-				f.hint = "pailfs umount [--timeout TIME] [--force | --lazy] MOUNTPOINT"
-				return f
+			if err := checkArguments("umount", "pailfs umount [--timeout TIME] [--force | --lazy] MOUNTPOINT", c.Args().Slice(), 1, 1); err != nil {
+				return err
 			}
 			u := &umount{program: "pailfs: umount", given: mountpointOf(c.Args().First()), force: c.Bool("force"), lazy: c.Bool("lazy"), std: std, dirs: runDirs()}
 			if v := c.String("timeout"); v != "" {
@@ -94,7 +92,7 @@ func (u *umount) run(ctx context.Context) error {
 		return u.fail(exitMountPoint, "", "%v", err)
 	}
 	u.mountpoint = where
-	info, err := mountAt(where)
+	info, err := pfs.TopMount(where)
 	if err != nil {
 		return u.fail(exitHost, "", "the mount table cannot be read: %v", err)
 	}
@@ -162,19 +160,6 @@ func (u *umount) stop(view *runtimeView) error {
 		return &failure{code: exitHost, command: "umount", message: fmt.Sprintf("%s is taken away, but its process %d cannot be told to end: %v", u.given, state.PID, err)}
 	}
 	return nil
-}
-
-// mountAt is the topmost mount on a directory, nil when none is.
-func mountAt(path string) (*mountinfo.Info, error) {
-	found, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(path))
-	if err != nil || len(found) == 0 {
-		return nil, err
-	}
-	all, err := mountinfo.GetMounts(func(i *mountinfo.Info) (skip, stop bool) { return i.Mountpoint != path, false })
-	if err != nil || len(all) == 0 {
-		return nil, err
-	}
-	return all[len(all)-1], nil
 }
 
 // notMounted is for a place where nothing is mounted any more: its mount may still be storing, or have left a result.

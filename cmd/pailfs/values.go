@@ -51,6 +51,12 @@ func path(field func(*settings) *string) setter {
 	}
 }
 
+// either is words as a sentence has them: a, b or c.
+func either(words []string) string {
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
+}
+
 func oneOf(field func(*settings) *string, words ...string) setter {
 	return func(s *settings, v string) error {
 		if !slices.Contains(words, v) {
@@ -63,16 +69,23 @@ func oneOf(field func(*settings) *string, words ...string) setter {
 
 func boolean(field func(*settings) *bool) setter {
 	return func(s *settings, v string) error {
-		switch strings.ToLower(v) {
-		case "1", "true", "yes", "on":
-			*field(s) = true
-		case "0", "false", "no", "off":
-			*field(s) = false
-		default:
-			return fmt.Errorf("%q is neither true nor false", v)
+		on, err := parseBoolean(v)
+		if err != nil {
+			return err
 		}
+		*field(s) = on
 		return nil
 	}
+}
+
+func parseBoolean(v string) (bool, error) {
+	switch strings.ToLower(v) {
+	case "1", "true", "yes", "on":
+		return true, nil
+	case "0", "false", "no", "off":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", v)
 }
 
 func size(field func(*settings) *int64, least, most int64) setter {

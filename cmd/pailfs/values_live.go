@@ -81,7 +81,7 @@ func parseAddress(field func(*settings) *string, checks ...func(host string) err
 		}
 		host, port, err := net.SplitHostPort(v)
 		if err != nil {
-			return fmt.Errorf("%q is no address: HOST:PORT, :PORT or unix:PATH", v)
+			return fmt.Errorf("%q is no address: HOST:PORT, PORT or unix:PATH", v)
 		}
 		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 			return fmt.Errorf("%q is no port", port)

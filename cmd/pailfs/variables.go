@@ -10,9 +10,9 @@ import (
 // ownVariables are read besides those of the options.
 var ownVariables = []string{"PAILFS_RUN_DIR", readyFD}
 
-// foreignVariables are not meant for this program, whatever they are called: those of its own tests, and those that Docker and
-// Kubernetes make of a service whose name begins with pailfs.
-var foreignVariables = regexp.MustCompile(`^PAILFS_(TEST_|SKIP_FILE$|NO_SKIPS$)|_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)`)
+// foreignVariables are not meant for this program, whatever they are called: those of its own tests, which all begin with
+// PAILFS_TEST_, and those that Docker and Kubernetes make of a service whose name begins with pailfs.
+var foreignVariables = regexp.MustCompile(`^PAILFS_TEST_|_(SERVICE_HOST|SERVICE_PORT|PORT)(_|$)`)
 
 // unknownVariables says of variables that look like options and are none, most likely by a slip, what they were taken for.
 func unknownVariables(environ []string) []string {

@@ -71,8 +71,8 @@ func jsonFlag() cli.Flag { return &cli.BoolFlag{Name: "json", Usage: "print JSON
 // noArguments refuses arguments of a command that takes none.
 func noArguments(action cli.ActionFunc) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		if c.Args().Present() {
-			return usagef(doing(c), "unexpected argument %q", c.Args().First())
+		if err := checkArguments(doing(c), "", c.Args().Slice(), 0, 0); err != nil {
+			return err
 		}
 		return action(c)
 	}

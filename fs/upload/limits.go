@@ -86,8 +86,8 @@ func (l Limits) maxCopyPart() int64 { return min(l.MaxPart, l.MaxCopy) }
 
 // evenParts is how many parts of FirstPart the layout begins with, an eighth of all: what is on its way of a file of common
 // size is many small parts and not a few large ones, each of which has a connection's speed. growth is the number of parts
-// after which their size doubles from there on. With 1000 parts from 8 MiB to 5 GiB that reaches 2.9 TiB, with 10,000 over
-// 28 TiB, and a part is never more than about a thirtieth (a three-hundredth) of what lies before it. Files beyond that get
+// after which their size doubles from there on. With 1000 parts from 8 MiB to 5 GiB that reaches 3.15 TiB, with 10,000 over
+// 31 TiB, and where it doubles a part is at most a thirtieth (a three-hundredth) of what lies before it. Files beyond that get
 // parts of MaxPart throughout (MakePlan).
 func (l Limits) evenParts() int64 { return max(1, int64(l.MaxParts)/8) }
 func (l Limits) growth() int64    { return max(2, int64(l.MaxParts)/32) }

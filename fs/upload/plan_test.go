@@ -20,20 +20,23 @@ var (
 	awsProfile   = s3client.Profile{MinPart: 5 * mib, MaxPart: 5 * gib, MaxParts: 10000, MaxPut: 5 * gib, MaxCopy: 5 * gib}
 )
 
+// docs/SCALE.md has the formula and the first two figures: 3.15 and 31.4 TiB.
 func TestLayoutReach(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		l     Limits
-		reach int64 // at least, within MaxParts
+		reach int64 // of MaxParts parts, in MiB
 	}{
-		{"1000 parts", LimitsOf(swiftProfile, 0), 5 * tib / 2},
-		{"10000 parts", LimitsOf(awsProfile, 0), 20 * tib},
-		{"1000 parts from 5 MiB", LimitsOf(swiftProfile, 1), 5 * tib / 2},
-		{"1000 parts from 64 MiB", LimitsOf(swiftProfile, 64*mib), 3 * tib},
-		{"1000 parts of 5 GiB", LimitsOf(swiftProfile, 1<<60), 1000 * 5 * gib},
+		{"1000 parts", LimitsOf(swiftProfile, 0), 3_305_976},
+		{"10000 parts", LimitsOf(awsProfile, 0), 32_983_952},
+		{"1000 parts from 5 MiB", LimitsOf(swiftProfile, 1), 3_210_555},
+		{"1000 parts from 64 MiB", LimitsOf(swiftProfile, 64*mib), 3_785_664},
+		{"1000 parts of 5 GiB", LimitsOf(swiftProfile, 1<<60), 1000 * 5 << 10},
 	} {
-		if number, _, _ := c.l.PartAt(c.reach - 1); number > c.l.MaxParts {
-			t.Errorf("%s: %d bytes take %d parts", c.name, c.reach, number)
+		last, _, _ := c.l.PartAt(c.reach*mib - 1)
+		beyond, start, _ := c.l.PartAt(c.reach * mib)
+		if last != c.l.MaxParts || beyond != c.l.MaxParts+1 || start != c.reach*mib {
+			t.Errorf("%s: %d MiB end in part %d, and part %d begins at %d", c.name, c.reach, last, beyond, start)
 		}
 	}
 }

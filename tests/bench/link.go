@@ -24,6 +24,13 @@ func linkNamed(name string) (link, bool) {
 	return link{}, false
 }
 
+func linkNames() (names []string) {
+	for _, l := range links {
+		names = append(names, l.name)
+	}
+	return names
+}
+
 func (l link) String() string {
 	if l.rate == 0 {
 		return fmt.Sprintf("%s: %v to the first byte", l.name, l.latency)

@@ -118,12 +118,14 @@ func (r *rig) rowsOf(ctx context.Context, group string) ([]row, error) {
 
 // measureAll measures every row at every link. Rounds go around rows, and the order within a row turns with them, so that
 // none always comes after the same other and a slow minute of the machine is no one's alone.
+//
+// What was measured until an error or an interrupt comes with it.
 func (r *rig) measureAll(ctx context.Context) (*results, error) {
 	res := &results{samples: map[key][]sample{}, late: map[key]time.Duration{}}
 	for i, name := range r.o.links {
 		l, _ := linkNamed(name)
 		if err := r.setLink(l); err != nil {
-			return nil, err
+			return res, err
 		}
 		var tables []table
 		for _, group := range r.o.rows {
@@ -132,20 +134,20 @@ func (r *rig) measureAll(ctx context.Context) (*results, error) {
 			}
 			rows, err := r.rowsOf(ctx, group)
 			if err != nil {
-				return nil, err
+				return res, err
 			}
 			for _, w := range rows {
 				tables = append(tables, table{l, w})
 			}
 		}
+		res.tables = append(res.tables, tables...)
 		for round := range r.o.rounds {
 			for _, t := range tables {
 				if err := r.measureRow(ctx, round, t, res); err != nil {
-					return nil, err
+					return res, err
 				}
 			}
 		}
-		res.tables = append(res.tables, tables...)
 	}
 	return res, nil
 }

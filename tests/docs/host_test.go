@@ -114,7 +114,7 @@ func install(t *testing.T) string {
 func newHost(t *testing.T, installed string) *host {
 	t.Helper()
 	testenv.Require(t)
-	testenv.Programs(t, "bash", "nsenter", "mount", "setpriv", "fusermount3")
+	testenv.Programs(t, "bash", "nsenter", "mount", "setpriv", "fusermount3", "jq")
 	dir, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 // What was absent when the store was last heard of is an error while it is away, and makes no file over what another host
 // has stored meanwhile. flock(1) opens with these flags.
 func TestAnAbsentNameOfBeforeMakesNoFile(t *testing.T) {
+	t.Parallel()
 	testenv.Require(t)
 	s := testenv.StoreIn(t, t.TempDir())
 	bucket := s.Bucket(t)

@@ -120,7 +120,7 @@ func TestForEverLastsUntilRefresh(t *testing.T) {
 	s := start(t)
 	bucket := s.Bucket(t)
 	old, newer := []byte("old"), []byte("new, and longer")
-	putAll(t, s, bucket, map[string][]byte{"f": old, "d/g": old, "d/e/h": old, "d/gone": old})
+	putAll(t, s, bucket, map[string][]byte{"f": old, "d/g": old, "d/e/h": old, "d/gone": old, "d/left/h": old})
 	l := watch(t, s)
 	m := mount(t, l.store, bucket, testenv.TTL(-1), testenv.Args("--metadata-ttl", "forever"))
 	missing := func(names ...string) {
@@ -143,16 +143,18 @@ func TestForEverLastsUntilRefresh(t *testing.T) {
 			t.Fatalf("refresh %s: %d %s", name, code, out)
 		}
 	}
-	has(old, "f", "d/g", "d/e/h", "d/gone")
+	has(old, "f", "d/g", "d/e/h", "d/gone", "d/left/h")
 	missing("new", "d/new", "d/e/new")
 	names(t, m.Path("d"))
 	putAll(t, s, bucket, map[string][]byte{"f": newer, "d/g": newer, "d/e/h": newer, "new": newer, "d/new": newer, "d/e/new": newer})
-	if err := s.Client.Delete(t.Context(), bucket, "d/gone"); err != nil {
-		t.Fatal(err)
+	for _, key := range []string{"d/gone", "d/left/h"} {
+		if err := s.Client.Delete(t.Context(), bucket, key); err != nil {
+			t.Fatal(err)
+		}
 	}
 	outlive()
 	l.tally(t)
-	has(old, "f", "d/g", "d/e/h", "d/gone")
+	has(old, "f", "d/g", "d/e/h", "d/gone", "d/left/h")
 	missing("new", "d/new", "d/e/new")
 	if c := l.tally(t); c.total() > 0 {
 		t.Errorf("for ever asks again: %v%s", c, c.page())
@@ -169,7 +171,7 @@ func TestForEverLastsUntilRefresh(t *testing.T) {
 		eventually(t, name+" is there", func() bool { _, err := os.Stat(m.Path(name)); return err == nil })
 		has(newer, name)
 	}
-	missing("d/gone")
+	missing("d/gone", "d/left", "d/left/h")
 	if got := names(t, m.Path("d")); fmt.Sprint(got) != "[e g new]" {
 		t.Errorf("the listing is %q", got)
 	}

@@ -55,6 +55,7 @@ func TestRequestsOfADirectorysRename(t *testing.T) {
 
 // A rename that kill -9 has cut short, while copying or while deleting, is completed by the next mount.
 func TestARenameThatWasKilledIsCompleted(t *testing.T) {
+	t.Parallel()
 	for _, stage := range []string{"copy", "delete"} {
 		both(t, func(t *testing.T, durability string) {
 			objects := smallFiles(300)

@@ -13,8 +13,8 @@ import (
 
 const (
 	// libraryVar makes this program run one of go-fuse's tests in the directory that libraryDirVar names.
-	libraryVar    = "PAILFS_POSIXTEST"
-	libraryDirVar = "PAILFS_POSIXTEST_DIR"
+	libraryVar    = "PAILFS_TEST_POSIXTEST"
+	libraryDirVar = "PAILFS_TEST_POSIXTEST_DIR"
 )
 
 // TestLibrary runs all of go-fuse's posixtest, each in a process of its own: its failures are not this test's.

@@ -58,7 +58,7 @@ func (d *dir) shell(script string) string {
 }
 
 // otherVar makes this program do what it says, as another process than a rule's.
-const otherVar = "PAILFS_POSIX_OTHER"
+const otherVar = "PAILFS_TEST_POSIX_OTHER"
 
 // self starts this program again: otherLocks and holds. out gives its next line. It ends when its input is closed.
 func (d *dir) self(what string, paths ...string) (cmd *exec.Cmd, in io.WriteCloser, out func() string) {

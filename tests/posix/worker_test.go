@@ -18,7 +18,7 @@ import (
 
 const (
 	// workerVar makes this program a worker.
-	workerVar = "PAILFS_POSIX_WORKER"
+	workerVar = "PAILFS_TEST_POSIX_WORKER"
 	// ruleTimeout bounds a rule: one that hangs is killed with its worker.
 	ruleTimeout = time.Minute
 

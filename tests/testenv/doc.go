@@ -22,8 +22,10 @@
 // on that server; they use buckets of their own there and remove them.
 //
 // Further variables: PAILFS_TEST_BINARY and PAILFS_TEST_DEMOSTORE name programs that are built already; PAILFS_TEST_RACE=1
-// builds pailfs with the race detector; PAILFS_SKIP_FILE names a file that gets one line for each test that was skipped;
-// PAILFS_TEST_KEEP=1 keeps the temporary directories of failed tests.
+// builds pailfs with the race detector; PAILFS_TEST_SKIP_FILE names a file that gets one line for each test that was skipped, and
+// PAILFS_TEST_FAIL_FILE one for those that failed (gotest); PAILFS_TEST_KEEP=1 keeps the temporary directories of failed tests.
+// tests/run makes the files, and reads PAILFS_TEST_NO_SKIPS and PAILFS_TEST_AGAIN. What begins with PAILFS_TEST_ is never an option
+// of pailfs, which says nothing of it (cmd/pailfs/variables.go): a new variable of a test is called so.
 //
 // NamedTests and Claims hold pages of docs/ to the tests that they name.
 //

@@ -12,14 +12,18 @@ import (
 )
 
 var (
-	declaredTest = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z]\w*)\(`)
-	namedTest    = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)(?:/\\w+)?`")
+	// declaredTest is a whole test, as gofmt writes it: in a line, or up to the first brace at the beginning of one.
+	declaredTest = regexp.MustCompile(`(?ms)^func ((?:Test|Fuzz)[A-Z]\w*)\((?:[^\n]*\}$|.*?^\})`)
+	namedTest    = regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)(?:/([^`]+))?`")
 	// namedTests are several of one directory: `TestA`, `TestB/Part` in DIRECTORY.
-	namedTests = regexp.MustCompile("((?:`(?:Test|Fuzz)[A-Z][\\w/]*`(?:, )?)+)(?: in ((?:cache|cmd|contrib|fs|s3client|tests)[a-z0-9/]*))?")
+	namedTests = regexp.MustCompile("((?:`(?:Test|Fuzz)[A-Z]\\w*(?:/[^`]+)?`(?:, )?)+)(?: in ((?:cache|cmd|contrib|fs|s3client|tests)[a-z0-9/]*))?")
+	// scriptsOf is where a test has its parts that are files: testscript's.
+	scriptsOf = regexp.MustCompile(`testscript\.Params\{\s*Dir:\s*"([^"]+)"`)
 )
 
 // NamedTests holds a page to the tests and fuzz targets that it names, as `TestName` or `TestName` in DIRECTORY: each is there,
-// and in that directory, whatever tags it needs. It returns their names.
+// and in that directory, whatever tags it needs. Of `TestName/Part` the part is a string in that test, or a script of its. It
+// returns their names.
 func NamedTests(t testing.TB, page string) []string {
 	t.Helper()
 	declared, named := declaredTests(t), map[string]bool{}
@@ -27,8 +31,8 @@ func NamedTests(t testing.TB, page string) []string {
 		dir := list[2]
 		for _, m := range namedTest.FindAllStringSubmatch(list[1], -1) {
 			named[m[1]] = true
-			if dirs := declared[m[1]]; len(dirs) == 0 || dir != "" && !slices.Contains(dirs, dir) {
-				t.Errorf("there is no %s %s", m[1], dir)
+			if !slices.ContainsFunc(declared[m[1]], func(d declaration) bool { return (dir == "" || d.dir == dir) && d.has(m[2]) }) {
+				t.Errorf("there is no %s %s", strings.Trim(m[0], "`"), dir)
 			}
 		}
 	}
@@ -84,10 +88,39 @@ func Tables(page string) (all []Table) {
 	return all
 }
 
-// declaredTests are the directories that have a test of a name.
-func declaredTests(t testing.TB) map[string][]string {
+// declaration is a test: where it stands, and its text.
+type declaration struct{ root, dir, text string }
+
+// has says whether a test has a part, "" or several with slashes between them.
+func (d declaration) has(part string) bool {
+	if part == "" {
+		return true
+	}
+	for name := range strings.SplitSeq(part, "/") {
+		if !strings.Contains(strings.ReplaceAll(d.text, " ", "_"), `"`+name+`"`) && !d.hasScript(name) {
+			return false
+		}
+	}
+	return true
+}
+
+func (d declaration) hasScript(name string) bool {
+	dir := scriptsOf.FindStringSubmatch(d.text)
+	if dir == nil {
+		return false
+	}
+	for _, suffix := range []string{".txtar", ".txt"} {
+		if _, err := os.Stat(filepath.Join(d.root, d.dir, dir[1], name+suffix)); err == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// declaredTests are the tests of each name.
+func declaredTests(t testing.TB) map[string][]declaration {
 	t.Helper()
-	root, declared := Root(t), map[string][]string{}
+	root, declared := Root(t), map[string][]declaration{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err == nil && d.IsDir() && d.Name() == ".git" {
 			return filepath.SkipDir
@@ -101,7 +134,7 @@ func declaredTests(t testing.TB) map[string][]string {
 		}
 		text, err := os.ReadFile(path)
 		for _, m := range declaredTest.FindAllSubmatch(text, -1) {
-			declared[string(m[1])] = append(declared[string(m[1])], dir)
+			declared[string(m[1])] = append(declared[string(m[1])], declaration{root, dir, string(m[0])})
 		}
 		return err
 	})

@@ -11,7 +11,7 @@ import (
 )
 
 // skipFileVar names the file that collects the skipped tests of a run, one line each.
-const skipFileVar = "PAILFS_SKIP_FILE"
+const skipFileVar = "PAILFS_TEST_SKIP_FILE"
 
 // Require skips the test where no mount is possible: without root, /dev/fuse or Linux' permission to use it.
 func Require(t testing.TB) {

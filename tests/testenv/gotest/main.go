@@ -1,9 +1,9 @@
 // Command gotest reads the output of `go test -json` and prints what a person wants of it: a line for each package, with the
-// slowest tests of one that takes minutes, and all output of tests that failed. Skipped tests go to the file named by PAILFS_SKIP_FILE, unless they are in it already.
+// slowest tests of one that takes minutes, and all output of tests that failed. Skipped tests go to the file named by PAILFS_TEST_SKIP_FILE, unless they are in it already.
 //
 //	go test -json ./... | gotest
 //
-// Tests that failed go to the file named by PAILFS_FAIL_FILE, as "package test"; "-" stands for the test where a package failed without
+// Tests that failed go to the file named by PAILFS_TEST_FAIL_FILE, as "package test"; "-" stands for the test where a package failed without
 // one that is to blame. Its status is 1 when something failed, or when the stream ended before the tests did.
 package main
 
@@ -42,7 +42,7 @@ func main() {
 	s := newSuite(os.Stdout)
 	err := s.read(os.Stdin)
 	if err == nil {
-		err = errors.Join(writeSkips(os.Getenv("PAILFS_SKIP_FILE"), s.skipped), writeBlame(os.Getenv("PAILFS_FAIL_FILE"), s.blame))
+		err = errors.Join(writeSkips(os.Getenv("PAILFS_TEST_SKIP_FILE"), s.skipped), writeBlame(os.Getenv("PAILFS_TEST_FAIL_FILE"), s.blame))
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "gotest:", err)

@@ -46,7 +46,7 @@ func (f *File) partPassing(st *streaming) (length int64, passes bool) {
 	f.mu.Lock()
 	front := f.mu.front
 	f.mu.Unlock()
-	_, _, length = f.files.o.Uploader.Limits().PartAt(front)
+	_, _, length = st.Limits().PartAt(front)
 	return length, front >= st.passes
 }
 

@@ -100,6 +100,9 @@ func (f *File) stuck(change func(size int64) (r Range, cut bool)) (bool, error) 
 		return false, st.Err()
 	}
 	limits := f.files.o.Uploader.Limits()
+	if f.mu.stream != nil {
+		limits = f.mu.stream.Limits()
+	}
 	last, _, _ := limits.PartAt(end(r) - 1)
 	if last > limits.MaxParts { // such a file's parts would be others
 		return false, &s3client.Error{Op: "write", Bucket: f.mu.id.Bucket, Key: f.mu.id.Key, Kind: s3client.TooLarge}
@@ -193,9 +196,9 @@ func (f *File) reopenLocked(p *journal.Pending) {
 	for _, part := range p.Parts {
 		parts = append(parts, upload.Sent{Piece: upload.Piece{Number: part.Number, Off: part.Off, Len: part.Len}, ETag: part.ETag})
 	}
-	_, last, _ := f.files.o.Uploader.Limits().PartAt(p.Size)
-	st := &streaming{id: f.mu.id, sealed: last, passes: math.MaxInt64, upload: p.Upload,
+	st := &streaming{id: f.mu.id, passes: math.MaxInt64, upload: p.Upload,
 		Stream: f.files.o.Uploader.Reopen(p.Bucket, p.Key, p.Upload, parts, spoolSource{f.mu.spool})}
+	_, st.sealed, _ = st.Limits().PartAt(p.Size)
 	for _, part := range parts {
 		if len(ranges(gone).within(part.Off, part.Len)) > 0 {
 			st.Rely(part.Piece)

@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -472,4 +473,45 @@ func TestPartsThatWereCutOffAreNotKept(t *testing.T) {
 	}
 	r.wantStored(t, "k", p)
 	check(r.stop())
+}
+
+// An earlier run had another part size: its parts are taken as they are.
+func TestPunchedByARunWithOtherParts(t *testing.T) {
+	for _, first := range []int64{4 * kib, 16 * kib, 256 * kib} {
+		for _, single := range []int64{0, streamSize} { // what goes by one PUT may have grown as well
+			t.Run(fmt.Sprint(first, single), func(t *testing.T) {
+				dir := t.TempDir()
+				r := newRig(dir, nothingStays)
+				f := r.create("k")
+				p := pattern(1, streamSize)
+				stream(t, f, p)
+				away(r)
+				if err := f.Flush(context.Background()); err == nil {
+					t.Fatal("it is stored although the store is away")
+				}
+				if !f.isPunched() {
+					t.Fatal("it is not punched")
+				}
+				f.Close(nil)
+				if err := r.stop(); err == nil {
+					t.Fatal("everything is stored although the store is away")
+				}
+				next := &rig{mem: r.mem, limits: testLimits}
+				next.limits.FirstPart, next.limits.SinglePut = first, max(single, next.limits.SinglePut)
+				next.start(dir, nothingStays)
+				if _, err := next.files.Load(bg); err != nil {
+					t.Fatal(err)
+				}
+				if n, failed := next.files.Recover(context.Background()); n != 1 || failed != nil {
+					t.Errorf("stored %d, failed %v", n, failed)
+				}
+				if got, _ := next.mem.Bytes("b", "k"); !bytes.Equal(got, p) {
+					t.Errorf("the object has %d bytes, or others", len(got))
+				}
+				if err := next.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
 }

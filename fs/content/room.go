@@ -121,7 +121,7 @@ func (f *File) givable(st *streaming) (parts []upload.Sent, bytes int64) {
 	local, size := slices.Clone(f.mu.layout.local), f.mu.layout.size
 	wanted := f.mu.stream == st && !f.mu.detached && f.mu.layout.base == 0 && !st.stays
 	f.mu.Unlock()
-	limits := f.files.o.Uploader.Limits()
+	limits := st.Limits()
 	if last, _, _ := limits.PartAt(size); !wanted || spool == nil || last > limits.MaxParts {
 		return nil, 0
 	}

@@ -54,7 +54,7 @@ func (f *File) seal(st *streaming) {
 	f.mu.Unlock()
 	was := st.sealed
 	for {
-		number, start, length := f.files.o.Uploader.Limits().PartAt(st.sealed)
+		number, start, length := st.Limits().PartAt(st.sealed)
 		if length <= 0 || start+length > front {
 			break
 		}
@@ -116,7 +116,7 @@ func (f *File) streamCut(ctx context.Context, size, old int64) {
 		f.stopStream(ctx)
 	default:
 		st.Touched(size, math.MaxInt64-size)
-		_, start, _ := f.files.o.Uploader.Limits().PartAt(size)
+		_, start, _ := st.Limits().PartAt(size)
 		st.sealed = min(st.sealed, start) // what is written there again is sent again
 	}
 }

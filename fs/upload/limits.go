@@ -108,3 +108,36 @@ func (l Limits) PartAt(off int64) (number int, start, length int64) {
 	n := (off - start) / size
 	return int(first+n) + 1, start + n*size, size
 }
+
+// usualMaxParts are the numbers of parts that stores allow, whose layouts an earlier run may have had.
+var usualMaxParts = []int{10_000, 1000}
+
+// fitting are the limits whose layout has these parts, in order of their numbers: l itself, or l with the first part's size
+// and the number of parts that an earlier run had. l and false when there are none.
+func (l Limits) fitting(parts []Sent) (Limits, bool) {
+	if l.has(parts) {
+		return l, true
+	}
+	earlier := l
+	for _, earlier.MaxParts = range append([]int{l.MaxParts}, usualMaxParts...) {
+		earlier.FirstPart = parts[0].Len
+		if n := int64(parts[0].Number); n > 1 { // the first ones of a layout are even
+			earlier.FirstPart = parts[0].Off / (n - 1)
+		}
+		if earlier.has(parts) {
+			return earlier, true
+		}
+	}
+	return l, false
+}
+
+// has says whether parts are of the layout. The last may be shorter: the file ended there.
+func (l Limits) has(parts []Sent) bool {
+	for i, p := range parts {
+		number, start, length := l.PartAt(p.Off)
+		if number != p.Number || start != p.Off || p.Len > length || p.Len < length && i < len(parts)-1 {
+			return false
+		}
+	}
+	return true
+}

@@ -141,10 +141,17 @@ func (s *Stream) Leave(ctx context.Context) error {
 }
 
 // Reopen makes a Stream of an upload that an earlier run has left (Leave, or its death), with the parts that it is known to
-// have. Whether the store has them still is asked by the first Store. The caller says with Rely which it has the bytes of
+// have. They may be of another part size, or of a store with another number of parts: the layout is theirs. Whether the store
+// has them still is asked by the first Store. The caller says with Rely which it has the bytes of
 // no more. The headers that it was begun with are not known.
 func (u *Uploader) Reopen(bucket, key, id string, parts []Sent, src io.ReaderAt) *Stream {
 	s := u.NewStream(bucket, key, s3client.Headers{}, src)
+	limits, ok := u.o.Limits.fitting(parts)
+	if !ok {
+		u.o.Log.Error("an unfinished upload has parts of an unknown size; with the options of the run that began it it can be completed",
+			"bucket", bucket, "key", key, "upload", id, "parts", fmt.Sprint(parts))
+	}
+	s.limits = limits
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reopened, s.mu.unseen = true, true

@@ -400,3 +400,32 @@ func checkPlan(n Need, l Limits, p Plan) error {
 	}
 	return nil
 }
+
+// An unfinished upload shows what the limits were that it was begun with.
+func TestFitting(t *testing.T) {
+	now := LimitsOf(swiftProfile, 0)
+	for _, was := range []Limits{now, LimitsOf(swiftProfile, 5*mib), LimitsOf(swiftProfile, 64*mib), LimitsOf(awsProfile, 0), LimitsOf(awsProfile, 24*mib)} {
+		var parts []Sent
+		for off := was.FirstPart; off < 40*gib; { // the first part is kept here
+			number, start, length := was.PartAt(off)
+			if off = start + length; number%3 != 0 {
+				parts = append(parts, Sent{Piece: Piece{Number: number, Off: start, Len: length}})
+			}
+		}
+		got, ok := now.fitting(parts)
+		if !ok {
+			t.Errorf("%+v: nothing fits", was)
+		}
+		for off := int64(0); off < 40*gib; off += 4 * mib {
+			gotNumber, gotStart, gotLength := got.PartAt(off)
+			if number, start, length := was.PartAt(off); gotNumber != number || gotStart != start || gotLength != length {
+				t.Errorf("%+v: at %d part %d from %d with %d, was %d, %d, %d", was, off, gotNumber, gotStart, gotLength, number, start, length)
+				break
+			}
+		}
+	}
+	odd := []Sent{{Piece: Piece{Number: 2, Off: 8 * mib, Len: 8 * mib}}, {Piece: Piece{Number: 3, Off: 20 * mib, Len: 8 * mib}}}
+	if got, ok := now.fitting(odd); ok || got != now {
+		t.Errorf("parts of no layout fit %+v", got)
+	}
+}

@@ -139,14 +139,17 @@ func (u *Uploader) tryStore(ctx context.Context, to target, j Job) (s3client.Obj
 	if err != nil {
 		return s3client.Object{}, err
 	}
+	stream := j.Stream != nil && j.Stream.to == to
 	switch {
+	case stream && j.Stream.relied(): // no other way has its bytes
+		return u.storeStream(ctx, to, j, plan)
 	case plan.Single:
 		return u.put(ctx, to, j)
 	case plan.CopyWhole:
 		src := s3client.Object{Bucket: j.Base.Bucket, Key: j.Base.Key, ETag: j.Base.ETag, Size: j.Base.Size}
 		obj, err := u.copyObject(ctx, src, to, &j.Headers)
 		return obj, baseGone(err)
-	case j.Stream != nil && j.Stream.to == to:
+	case stream:
 		return u.storeStream(ctx, to, j, plan)
 	}
 	return u.storeParts(ctx, to, j, plan)
@@ -168,7 +171,7 @@ func (u *Uploader) plan(j Job) (Plan, error) {
 // storeStream finishes the stream's upload, unless copying from the base moves less than what the stream is missing.
 func (u *Uploader) storeStream(ctx context.Context, to target, j Job, plan Plan) (s3client.Object, error) {
 	s := j.Stream
-	full, ok := planLayout(j.Need.Size, u.o.Limits)
+	full, ok := planLayout(j.Need.Size, s.limits)
 	if !ok { // longer than the layout reaches: the stream's parts fit no plan
 		return u.storeParts(ctx, to, j, plan)
 	}

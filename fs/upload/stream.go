@@ -25,6 +25,7 @@ type Stream struct {
 	u        *Uploader
 	to       target
 	headers  s3client.Headers
+	limits   Limits // of its layout; an earlier run's may have been others
 	src      io.ReaderAt
 	reopened bool // of an earlier run: with which headers it was begun is not known
 
@@ -77,7 +78,7 @@ const (
 // written, at the file's offsets; it must stay readable until the Stream has ended. The caller opens a Stream when a file
 // has outgrown Limits.SinglePut, and ends it by a Store with it, or Abort.
 func (u *Uploader) NewStream(bucket, key string, headers s3client.Headers, src io.ReaderAt) *Stream {
-	s := &Stream{u: u, to: target{bucket, key}, headers: headers, src: src,
+	s := &Stream{u: u, to: target{bucket, key}, headers: headers, limits: u.o.Limits, src: src,
 		turn: make(chan struct{}, 1), birth: make(chan struct{}, 1)}
 	s.ctx, s.cancel = context.WithCancel(opid.With(context.Background(), opid.ID{Kind: 's', N: u.begun.Add(1)}))
 	s.mu.parts = make(map[int]*part)
@@ -91,10 +92,13 @@ func (u *Uploader) NewStream(bucket, key string, headers s3client.Headers, src i
 // Headers are those the upload is begun with. A Store with others costs a copy of the whole object onto itself.
 func (s *Stream) Headers() s3client.Headers { return s.headers }
 
+// Limits are those of the stream's layout: the Uploader's, but for an upload that an earlier run began with others.
+func (s *Stream) Limits() Limits { return s.limits }
+
 // Sealed says that the bytes [off, off+length) will probably not change any more. The layout's parts that lie wholly
 // inside are sent in the background, unless they are there already. It never blocks.
 func (s *Stream) Sealed(off, length int64) {
-	l := s.u.o.Limits
+	l := s.limits
 	end := endOf(off, length)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +142,7 @@ func (s *Stream) partLocked(p Piece) *part {
 // Touched says that the bytes [off, off+length) have changed or were cut off: parts over them count as not sent. It must
 // be called after the change.
 func (s *Stream) Touched(off, length int64) {
-	l := s.u.o.Limits
+	l := s.limits
 	end := endOf(off, length)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -112,7 +112,7 @@ swift-down: ## stop it
 stores: ## the suite and the mount tests on MinIO and both versions of Swift: hours
 	@GO='$(GO)' tests/run stores
 
-verify: ## the evidence in half an hour, a line for each: conformance, models, faults, kills, other people's tools, fuzzing
+verify: ## the evidence in a quarter of an hour or two, a line for each: conformance, models, faults, kills, other people's tools, fuzzing
 	@GO='$(GO)' tests/run verify
 
 ##@ Publish

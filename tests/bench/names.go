@@ -70,20 +70,9 @@ func (r *rig) filled(ctx context.Context, prefix string, n int, name func(int) s
 // against is a row whose work is done by a bare client and by every mount, over n files that are stored before.
 func (r *rig) against(w row, n int, fill func(context.Context) error, raws []step, args []string, use func(context.Context, *mount) error) row {
 	w.unit, w.value = "files/s", perSecond
-	prepared := func(run func(context.Context) (sample, error)) func(context.Context) (sample, error) {
-		return func(ctx context.Context) (sample, error) {
-			if err := fill(ctx); err != nil {
-				return sample{}, err
-			}
-			s, err := run(ctx)
-			s.Ops = int64(n)
-			s.Note = fmt.Sprintf("%d requests", s.requests())
-			return s, err
-		}
-	}
 	base := ""
 	for _, s := range raws {
-		s.run = prepared(s.run)
+		s.run = prepare(n, fill, s.run)
 		w.steps, base = append(w.steps, s), s.name
 	}
 	for i, by := range r.mounters {
@@ -91,11 +80,27 @@ func (r *rig) against(w row, n int, fill func(context.Context) error, raws []ste
 		if i >= len(r.builds()) {
 			args = nil
 		}
-		w.steps = append(w.steps, step{name: by.name(), base: base, once: i >= len(r.builds()), run: prepared(func(ctx context.Context) (sample, error) {
+		w.steps = append(w.steps, step{name: by.name(), base: base, once: i >= len(r.builds()), run: prepare(n, fill, func(ctx context.Context) (sample, error) {
 			return r.measureMount(ctx, by, work{args: args, use: func(m *mount) error { return use(ctx, m) }})
 		})})
 	}
 	return w
+}
+
+// basicName is a mount that shows what listings say.
+const basicName = "basic"
+
+// prepare is a step's work over n files that are stored before it.
+func prepare(n int, fill func(context.Context) error, run func(context.Context) (sample, error)) func(context.Context) (sample, error) {
+	return func(ctx context.Context) (sample, error) {
+		if err := fill(ctx); err != nil {
+			return sample{}, err
+		}
+		s, err := run(ctx)
+		s.Ops = int64(n)
+		s.Note = fmt.Sprintf("%d requests", s.requests())
+		return s, err
+	}
 }
 
 // flat: names alone, as many as there are.
@@ -160,11 +165,21 @@ func (r *rig) long() row {
 			})
 		})
 	}}
-	return r.against(row{title: r.longTitle(), notes: []string{"raw: a list, and a HEAD for each file, 32 at once"}}, n, fill, []step{raw}, nil,
-		func(ctx context.Context, m *mount) error {
-			out, err := inDir(ctx, m.path("long"), "ls", "-l")
-			return counted(strings.Count(out, "\n"), n+1, err)
-		})
+	use := func(ctx context.Context, m *mount) error {
+		out, err := inDir(ctx, m.path("long"), "ls", "-l")
+		return counted(strings.Count(out, "\n"), n+1, err)
+	}
+	notes := []string{"raw: a list, and a HEAD for each file, 32 at once", basicName + ": what the listing says, as rclone with --use-server-modtime"}
+	w := r.against(row{title: r.longTitle(), notes: notes, why: map[string]string{rclone{}.name(): "It shows no mode, owner and time of the file's own: " +
+		"pailfs does the same with `--attributes basic`."}}, n, fill, []step{raw}, nil, use)
+	for _, by := range r.builds() {
+		if by.knows("attributes") {
+			w.steps = append(w.steps, step{name: by.name() + " " + basicName, base: rawMany, run: prepare(n, fill, func(ctx context.Context) (sample, error) {
+				return r.measureMount(ctx, by, work{args: []string{"--attributes=basic"}, use: func(m *mount) error { return use(ctx, m) }})
+			})})
+		}
+	}
+	return w
 }
 
 // inDir is what a program prints.

@@ -96,8 +96,12 @@ func (r *rig) pageBehind(b *strings.Builder, res *results) {
 			compared++
 			_, median := t.row.bestMedian(l)
 			if ratio := t.row.speed(own, median); ratio < 1 {
-				lines = append(lines, fmt.Sprintf("- %s, %s: %s %s %s, pailfs %s (%.2f of it)", t.link.name, t.row.title, by.name(),
-					figure(median), t.row.unit, figure(own), ratio))
+				line := fmt.Sprintf("- %s, %s: %s %s %s, pailfs %s (%.2f of it)", t.link.name, t.row.title, by.name(),
+					figure(median), t.row.unit, figure(own), ratio)
+				if why := t.row.why[by.name()]; why != "" {
+					line += ". " + why
+				}
+				lines = append(lines, line)
 			}
 		}
 	}

@@ -38,7 +38,9 @@ func randTitle(size int64, aligned bool) string {
 
 func (r *rig) randreadOf(size int64, aligned bool) row {
 	w := row{title: randTitle(size, aligned), unit: "reads/s", value: perSecond,
-		notes: []string{fmt.Sprintf("raw: the same reads, one GET each, %d at once", threads)}}
+		notes: []string{fmt.Sprintf("raw: the same reads, one GET each, %d at once", threads)},
+		why: map[string]string{s3fs{}.name(): "It fetches the whole object behind the first reads (see MB down), and the others come from its cache: " +
+			"of a near store, and of an object that fits there, that is sooner done."}}
 	offsets := r.offsets(size, aligned)
 	finish := func(s sample, err error) (sample, error) {
 		s.Ops = int64(threads * len(offsets[0]))

@@ -19,6 +19,8 @@ type row struct {
 	lower bool
 	steps []step
 	notes []string
+	// why a peer may be ahead here, by its name.
+	why map[string]string
 }
 
 // step is what one of them does in a row.

@@ -285,6 +285,19 @@ func withoutSetID(mode uint32) uint32 {
 // change hands new attributes to tree: in memory while the file has unsaved bytes (they travel with its upload), else
 // to the store.
 func (n *node) change(ctx context.Context, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
+	ended := func() syscall.Errno { return n.face.fail(ctx, "set attributes", e.Path, n.face.files.Closed()) }
+	if errno := ended(); errno != 0 {
+		return e, errno
+	}
+	changed, errno := n.changeOpen(ctx, e, c)
+	if errno == 0 { // what is kept of the file at the end of the mount may be older
+		errno = ended()
+	}
+	return changed, errno
+}
+
+// changeOpen is change while the mount does not end.
+func (n *node) changeOpen(ctx context.Context, e tree.Entry, c tree.Change) (tree.Entry, syscall.Errno) {
 	p, named, release, err := n.hold(ctx)
 	if err == nil && named && e.Mode&syscall.S_IFMT == syscall.S_IFREG && !n.isUnsaved(e) {
 		release()

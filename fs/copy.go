@@ -31,7 +31,7 @@ func (n *node) CopyFileRange(ctx context.Context, from gofuse.FileHandle, fromOf
 	own, done := n.face.request(ctx, 0)
 	defer done()
 	copied, refused := int64(0), false
-	errno := dst.change(own, "copy", func() (err error) {
+	errno := dst.change(own, "copy", func(own context.Context) (err error) {
 		copied, err = dst.file.CloneRange(own, src.file, int64(fromOff), int64(toOff), int64(min(length, maxClone)))
 		if refused = errors.Is(err, errors.ErrUnsupported); refused {
 			return nil

@@ -29,10 +29,12 @@ type call struct {
 // fate is what becomes of a request.
 type fate struct {
 	there, back time.Duration
-	refused     bool // not carried out, and an error
-	lost        bool // carried out, and the answer is lost
-	whole       bool // the body is with the store at once
-	stays       bool // it is carried out although its caller or process has gone
+	refused     bool          // not carried out, and an error
+	lost        bool          // carried out, and the answer is lost
+	then        s3client.Kind // what further attempts were told
+	again       time.Duration // a deletion's first attempt has no answer, and is carried out so long behind its last; 0: it has one
+	whole       bool          // the body is with the store at once
+	stays       bool          // it is carried out although its caller or process has gone
 }
 
 func (c *wire) Profile() s3client.Profile { return c.w.mem.Profile() }
@@ -115,12 +117,31 @@ func request[T any](ctx context.Context, c *wire, name, key string, body func(ha
 	if l.isDead() || !done {
 		return zero, c.gone(name, key)
 	}
+	if fate.again > 0 {
+		c.again(&call{name: name, key: key, sent: true, carryOut: func() {
+			w.noteLocked("%s %s: the attempt without an answer", name, key)
+			_, err := f()
+			w.carriedOutLocked(name, key, err)
+		}}, fate.again)
+		s3client.Doubtful(ctx)
+	}
 	if fate.lost {
 		w.note("%s %s: its answer is lost", name, key)
 		s3client.Doubtful(ctx)
-		return zero, &s3client.Error{Op: name, Bucket: "b", Key: key, Kind: s3client.Temporary, Code: "Lost"}
+		return zero, s3client.InDoubt(&s3client.Error{Op: name, Bucket: "b", Key: key, Kind: fate.then, Code: "Lost"})
 	}
 	return out, err
+}
+
+// again carries a call out later, whatever its caller does.
+func (c *wire) again(p *call, after time.Duration) {
+	if !c.l.begins(p) {
+		return
+	}
+	c.l.alive(&c.l.late, func() {
+		c.pause(background, after)
+		c.l.execute(p)
+	})
 }
 
 // pause waits; the error says that the caller has gone or the process is dead.

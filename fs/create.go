@@ -159,7 +159,7 @@ func (n *node) openExisting(own, ctx context.Context, p, name string, flags uint
 		return refused(errno)
 	}
 	if flags&syscall.O_TRUNC != 0 {
-		if errno := h.changeHeld(own, "truncate at open", p, true, func() error { return h.resize(own, 0) }); errno != 0 {
+		if errno := h.changeHeld(own, "truncate at open", p, true, func(own context.Context) error { return h.resize(own, 0) }); errno != 0 {
 			h.close(own)
 			return refused(errno)
 		}

@@ -108,7 +108,8 @@ func (f *face) fail(ctx context.Context, op, path string, err error) syscall.Err
 	errno := errnoOf(err)
 	switch {
 	case errno == 0:
-	case expected(errno), errors.Is(err, tree.ErrStale): // tree has said once that the store does not answer
+	case expected(errno), errors.Is(err, tree.ErrStale), // tree has said once that the store does not answer
+		errors.Is(err, content.ErrClosed): // and the log that the mount ends
 		f.log.DebugContext(ctx, op, "path", path, "errno", errno.Error(), "err", err)
 	default:
 		f.log.WarnContext(ctx, op+" failed", "path", path, "errno", errno.Error(), "err", err)

@@ -31,7 +31,7 @@ func (f *face) flush(ctx context.Context, p string, report func(done, total int6
 	err = f.flushFiles(ctx, func(id content.ID) bool {
 		return bucket == "" || id.Bucket == bucket && (key == "" || id.Key == key || strings.HasPrefix(id.Key, dirPrefix(key)))
 	}, report)
-	return errors.Join(err, f.drain(ctx, bucket, key))
+	return errors.Join(err, f.drain(ctx, bucket, key), f.files.Closed()) // a mount that has ended knows of no unsaved file
 }
 
 // flushFiles stores the unsaved files that wanted likes.

@@ -82,7 +82,7 @@ func (h *handle) Write(ctx context.Context, p []byte, off int64) (uint32, syscal
 	own, done := h.node.face.request(ctx, 0)
 	defer done()
 	var n int
-	errno := h.change(own, "write", func() (err error) {
+	errno := h.change(own, "write", func(own context.Context) (err error) {
 		n, err = h.file.WriteAt(own, p, off)
 		return err
 	})
@@ -91,9 +91,9 @@ func (h *handle) Write(ctx context.Context, p []byte, off int64) (uint32, syscal
 
 // change runs a change of the file's bytes. The first one since the file was stored or flushed tells tree, before, that it is
 // about to have unsaved bytes, so that its entry is kept until they are stored, and takes setuid and setgid away.
-func (h *handle) change(ctx context.Context, op string, do func() error) syscall.Errno {
+func (h *handle) change(ctx context.Context, op string, do func(context.Context) error) syscall.Errno {
 	if h.marked.Load() && h.file.Stat().Dirty {
-		return h.fail(ctx, op, do())
+		return h.fail(ctx, op, do(ctx))
 	}
 	p, named, release, err := h.node.hold(ctx)
 	if err != nil {
@@ -104,13 +104,13 @@ func (h *handle) change(ctx context.Context, op string, do func() error) syscall
 }
 
 // changeHeld is change for a caller who holds the name. A change that has changed nothing leaves nothing to keep.
-func (h *handle) changeHeld(ctx context.Context, op, p string, named bool, do func() error) syscall.Errno {
+func (h *handle) changeHeld(ctx context.Context, op, p string, named bool, do func(context.Context) error) syscall.Errno {
 	n := h.node
 	if named {
 		n.face.tree.Written(p, time.Now())
 		n.dropSetID(ctx, p)
 	}
-	err := do()
+	err := do(content.Named(ctx))
 	if h.file.Stat().Dirty {
 		h.marked.Store(true)
 	} else if named {
@@ -234,7 +234,7 @@ func (h *handle) Allocate(ctx context.Context, off, size uint64, mode uint32) sy
 	}
 	own, done := h.node.face.request(ctx, 0)
 	defer done()
-	return h.change(own, "fallocate", func() error {
+	return h.change(own, "fallocate", func(own context.Context) error {
 		return h.file.Allocate(own, int64(off), int64(size), mode&unix.FALLOC_FL_KEEP_SIZE != 0,
 			mode&unix.FALLOC_FL_PUNCH_HOLE != 0, mode&unix.FALLOC_FL_ZERO_RANGE != 0)
 	})

@@ -118,7 +118,7 @@ func (f *face) outdated(e tree.Entry, file *content.File) bool {
 // truncate sets the size. Who empties an empty file has touched it all the same (": > stamp" in a Makefile): the new time
 // is stored.
 func (h *handle) truncate(ctx context.Context, size int64) syscall.Errno {
-	return h.change(ctx, "truncate", func() error { return h.resize(ctx, size) })
+	return h.change(ctx, "truncate", func(ctx context.Context) error { return h.resize(ctx, size) })
 }
 
 func (h *handle) resize(ctx context.Context, size int64) error {

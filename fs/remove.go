@@ -35,8 +35,8 @@ func (n *node) Unlink(ctx context.Context, name string) syscall.Errno {
 	n.removed(name)
 	n.face.freed(p)
 	// The file's record went after the deletion was sure to be carried out; it must be gone for good as well, or the file
-	// would come back, after a power failure or with the next mount.
-	return n.face.fail(own, "unlink", p, errors.Join(dropped, n.face.keep()))
+	// would come back, after a power failure or with the next mount. So it may when the mount has begun to end meanwhile.
+	return n.face.fail(own, "unlink", p, errors.Join(dropped, n.face.keep(), n.face.files.Closed()))
 }
 
 // unlink deletes a name, and what an upload without an answer may have left under it.

@@ -37,6 +37,9 @@ func (n *node) Rename(ctx context.Context, name string, newParent gofuse.InodeEm
 		return n.face.fail(own, "rename", name, err)
 	}
 	errno := n.face.rename(own, from, to, flags&unix.RENAME_NOREPLACE != 0, into.child(newName))
+	if errno == 0 { // else what was kept of a file, when the mount began to end meanwhile, may have its old name
+		errno = n.face.fail(own, "rename", from, n.face.files.Closed())
+	}
 	if errno != 0 {
 		release()
 		return errno

@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -18,7 +19,7 @@ const deleteTime = 100 * time.Millisecond
 // pass: a single DELETE has its own retries and its own words.
 func (c *Client) DeleteMany(ctx context.Context, bucket string, keys []string) ([]KeyError, error) {
 	o := op{name: "DELETE Multiple Objects", bucket: bucket, write: true}
-	var batch, single []string
+	var batch, single, again []string
 	for _, key := range keys {
 		if xmlCanHold(key) {
 			batch = append(batch, key)
@@ -29,16 +30,19 @@ func (c *Client) DeleteMany(ctx context.Context, bucket string, keys []string) (
 	var refused []KeyError
 	for len(batch) > 0 {
 		n := min(len(batch), c.profile.MaxDelete)
-		bad, again, err := c.deleteBatch(ctx, o, batch[:n])
+		bad, more, err := c.deleteBatch(ctx, o, batch[:n])
 		if err != nil {
 			return refused, err
 		}
-		refused, single, batch = append(refused, bad...), append(single, again...), batch[n:]
+		refused, again, batch = append(refused, bad...), append(again, more...), batch[n:]
 	}
-	for _, key := range single {
+	for i, key := range slices.Concat(single, again) {
 		if err := c.Delete(ctx, bucket, key); err != nil {
 			if KindOf(err) == Canceled {
 				return refused, err
+			}
+			if i >= len(single) {
+				err = InDoubt(err)
 			}
 			refused = append(refused, KeyError{Key: key, Err: err})
 		}
@@ -50,7 +54,8 @@ func (c *Client) DeleteMany(ctx context.Context, bucket string, keys []string) (
 func (c *Client) deleteBatch(ctx context.Context, o op, keys []string) (refused []KeyError, again []string, err error) {
 	o.extra = time.Duration(len(keys)) * deleteTime
 	var results map[string]*Error
-	err = c.do(ctx, o, func(ctx context.Context, a *attempt) error {
+	noted, doubt := WithDoubt(ctx)
+	err = c.do(noted, o, func(ctx context.Context, a *attempt) error {
 		doc, err := c.signed(ctx, a, signedRequest{method: http.MethodPost, bucket: o.bucket,
 			query: url.Values{"delete": {""}}, header: http.Header{"Content-Type": {"application/xml"}},
 			body: deleteDocument(keys)}, "DeleteResult")
@@ -59,17 +64,23 @@ func (c *Client) deleteBatch(ctx context.Context, o op, keys []string) (refused 
 		}
 		return err
 	})
+	if doubt.Any() {
+		Doubtful(ctx)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
 	for _, key := range keys {
 		e, answered := results[key]
 		switch {
-		case !answered:
+		case !answered || e != nil && e.Kind == Temporary:
+			Doubtful(ctx)
 			again = append(again, key)
 		case e == nil || e.Kind == NotFound && e.Code == "NoSuchKey":
-		case e.Kind == Temporary || e.Kind == Throttled:
+		case e.Kind == Throttled:
 			again = append(again, key)
+		case doubt.Any():
+			refused = append(refused, KeyError{Key: key, Err: InDoubt(e)})
 		default:
 			refused = append(refused, KeyError{Key: key, Err: e})
 		}

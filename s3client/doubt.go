@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"strings"
 	"sync/atomic"
 )
 
@@ -29,6 +30,28 @@ func Doubtful(ctx context.Context) {
 
 // Any says whether there is one.
 func (d *Doubt) Any() bool { return d.yes.Load() }
+
+// InDoubt is the last error of a write of which an earlier attempt may have been carried out without an answer. A refusal speaks
+// of its own attempt alone: who took it for the store's word that nothing was done would leave an object behind, or overwrite the
+// only one. So its kind is Temporary, with the store's words and the request's id. What says how things stand in the store
+// (NotFound, Exists, NotEmpty, Changed) stays.
+func InDoubt(last error) error {
+	var e *Error
+	if !errors.As(last, &e) {
+		return last
+	}
+	switch e.Kind {
+	case Denied, Throttled, TooLarge, Unsupported, Invalid:
+	default:
+		return last
+	}
+	is := *e
+	is.Kind, is.Message = Temporary, strings.TrimPrefix(e.Message+"; an earlier attempt had no answer", "; ")
+	if KindOf(e.Err) != Unknown { // a source's: its kind would be believed
+		is.Err = errors.New(e.Err.Error())
+	}
+	return &is
+}
 
 // unreached says that an attempt ended before there was a connection.
 func unreached(err error) bool {

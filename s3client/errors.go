@@ -20,7 +20,8 @@ const (
 	Denied
 	// Throttled: the store asked to slow down until the deadline was over.
 	Throttled
-	// Temporary: 5xx, time-outs, broken connections, until the deadline was over.
+	// Temporary: 5xx, time-outs, broken connections, until the deadline was over; of a write also a refusal behind one of
+	// those. It may have been carried out.
 	Temporary
 	TooLarge
 	// Unsupported: the store does not have this call (501).

@@ -169,10 +169,11 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 			c.count.throttled.Add(1)
 		}
 		answered := c.health.saw(at, e)
-		if at.sent && !unreached(at.err) && (e.Kind == Temporary || e.Kind == Unknown || e.Kind == Canceled) {
+		unclear := at.sent && !unreached(at.err)
+		if unclear && (e.Kind == Temporary || e.Kind == Unknown || e.Kind == Canceled) {
 			Doubtful(ctx)
 		}
-		unsure = unsure || at.sent && (e.Kind == Temporary || e.Kind == Unknown)
+		unsure = unsure || unclear && (e.Kind == Temporary || e.Kind == Unknown)
 		if e.Kind != Canceled && o.settle != nil && o.settle(ctx, e, unsure) {
 			return func() {}, nil
 		}
@@ -184,6 +185,9 @@ func (c *Client) hold(ctx context.Context, o op, fn func(ctx context.Context, at
 		}
 		t.once, t.quick = false, false
 		if err := c.pause(ctx, o, &r, at, e); err != nil {
+			if o.write && unsure {
+				err = InDoubt(err)
+			}
 			return nil, err
 		}
 	}

@@ -10,7 +10,7 @@ import (
 //
 // Implementations are safe for concurrent use. Every error is an *Error (errors.go) or the context's own error wrapped
 // in one; a 5xx, a time-out or a refusal is never reported as NotFound. Calls are retried inside where that is safe
-// (retry.go), so a caller never retries. ETags are handed out and taken without quotes.
+// (retry.go), so a caller never retries; a refusal behind an attempt without an answer is Temporary (InDoubt). ETags are handed out and taken without quotes.
 //
 // There are three kinds: *Client (minio.go, the network), *s3mem.Store (a fake for tests) and decorators around either
 // (s3fault.Store). One suite, s3test, holds them to the same behaviour.

@@ -39,10 +39,10 @@ func namesOf(pending []outbox.Pending, earlier wired.Earlier) []unsavedFile {
 	return list
 }
 
-// renamesOf are directories whose renames earlier runs had begun, likewise.
+// renamesOf are directories whose renames have not been ended by their calls, likewise.
 func renamesOf(pending []wired.Unfinished) (list []unsavedFile) {
 	for _, p := range pending {
-		f := unsavedFile{Path: p.FromBucket + "/" + p.From, Change: changeRename, Since: p.Begun, Tries: p.Tries, Earlier: true, Next: nextTry(p.Next)}
+		f := unsavedFile{Path: p.FromBucket + "/" + p.From, Change: changeRename, Since: p.Begun, Tries: p.Tries, Earlier: p.Earlier, Next: nextTry(p.Next)}
 		if p.Err != nil {
 			f.Error = p.Err.Error()
 		}

@@ -46,9 +46,10 @@ func TestWhatCannotBeLoadedIsListed(t *testing.T) {
 		t.Errorf("%+v", list)
 	}
 	due := testNow.Add(time.Minute)
-	list := renamesOf([]wired.Unfinished{{Intent: tree.Intent{FromBucket: "b", From: "a/", Begun: testNow}, Tries: 1, Err: content.ErrClosed, Next: due}, {}})
+	list := renamesOf([]wired.Unfinished{{Intent: tree.Intent{FromBucket: "b", From: "a/", Begun: testNow}, Earlier: true, Tries: 1, Err: content.ErrClosed, Next: due},
+		{}})
 	if len(list) != 2 || list[0].Path != "b/a/" || list[0].Change != changeRename || !list[0].Earlier || list[0].Error == "" || list[0].Tries != 1 ||
-		!list[0].Next.Equal(due) || list[1].Next != nil || list[1].Error != "" {
+		!list[0].Next.Equal(due) || list[1].Next != nil || list[1].Earlier || list[1].Error != "" {
 		t.Errorf("%+v", list)
 	}
 }

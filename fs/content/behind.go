@@ -317,6 +317,21 @@ func (s *Files) Interrupt(id ID) {
 	}
 }
 
+// named is the key of Named.
+type named struct{}
+
+// Named says to a change of a file that its caller has the file's name (Options.Hold). A change that has to store the file before
+// asks for the name otherwise: somebody may be renaming it.
+func Named(ctx context.Context) context.Context { return context.WithValue(ctx, named{}, true) }
+
+// heldToChange is held for a change, whose caller may have the name already and must not wait for it then.
+func (f *File) heldToChange(ctx context.Context, do func() error) error {
+	if ctx.Value(named{}) != nil {
+		return do()
+	}
+	return f.held(ctx, do)
+}
+
 // held calls do while the name of a file is kept as it is. The name may change while it is waited for.
 func (f *File) held(ctx context.Context, do func() error) error {
 	for {

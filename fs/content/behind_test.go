@@ -326,6 +326,51 @@ func TestInterrupt(t *testing.T) {
 	})
 }
 
+// A PUT was carried out without an answer, and what was asked then was refused: the file's end takes the object along.
+func TestWhatWasStoredBeforeARefusalGoesWithItsName(t *testing.T) {
+	for _, then := range []s3client.Kind{s3client.Throttled, s3client.Denied} {
+		r := rigFor(t)
+		f := r.create("k")
+		write(f, 0, []byte("bytes"))
+		r.fault.Add(s3fault.Rule{Call: "Put", Times: 1, Refused: then})
+		if err := f.Flush(bg); !errors.Is(err, s3client.Temporary) {
+			t.Fatalf("%v: %v", then, err)
+		}
+		f.Close(nil)
+		d := must(r.files.Detach(bg, obj("k")))
+		if !r.exists("k") || !d.Uncertain() {
+			t.Errorf("%v: there %v, uncertain %v", then, r.exists("k"), d.Uncertain())
+		}
+		check(d.Erase(bg))
+		check(d.Done())
+		if r.exists("k") {
+			t.Errorf("%v: the object is still there", then)
+		}
+	}
+}
+
+// So does what was stored before its bytes could not be read again.
+func TestWhatWasStoredBeforeAReadThatFailedGoesWithItsName(t *testing.T) {
+	r := rigFor(t)
+	f := r.create("k")
+	write(f, 0, []byte("bytes"))
+	r.fault.Add(s3fault.Rule{Call: "Put", Times: 1, Hook: func(ctx context.Context, _ s3fault.Call) error {
+		r.put("k", []byte("bytes"))
+		s3client.Doubtful(ctx)
+		return &s3client.Error{Op: "GET Object", Kind: s3client.Changed} // as upload tells of a source's error
+	}})
+	if err := f.Flush(bg); err == nil {
+		t.Fatal("no error")
+	}
+	f.Close(nil)
+	d := must(r.files.Detach(bg, obj("k")))
+	check(d.Erase(bg))
+	check(d.Done())
+	if r.exists("k") {
+		t.Error("the object is still there")
+	}
+}
+
 // A large new file is streamed while it is written; its commit in the background only completes the upload.
 func TestBehindStream(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {

@@ -31,6 +31,9 @@ func (f *File) CloneRange(ctx context.Context, src *File, srcOff, dstOff, n int6
 func (s *Files) clone(f, src *File, off, n int64) (int64, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.Closed(); err != nil {
+		return 0, err
+	}
 	base, ok := src.cloneable()
 	if !ok {
 		return 0, errors.ErrUnsupported

@@ -141,6 +141,22 @@ func TestCloneRefused(t *testing.T) {
 	}
 }
 
+// cp a b, and mv a c before b is closed: nobody has a open then, and what b is a copy of is gone before its close.
+func TestCloneOfWhatIsRenamedAndNotOpen(t *testing.T) {
+	r := rigFor(t)
+	want := pattern(1, 200*kib)
+	source := r.put("a", want)
+	f := r.clone(t, "a", "b", mib)
+	if _, moved, err := r.files.Move(bg, obj("a"), obj("c"), nil); moved != NotMoved || err != nil {
+		t.Fatal(moved, err)
+	}
+	must(r.mem.Copy(bg, s3client.CopyRequest{SrcBucket: "b", SrcKey: "a", SrcETag: source.ETag, SrcSize: source.Size, Bucket: "b", Key: "c"}))
+	r.mem.Remove("b", "a")
+	wantFlush(t, f) // before anybody has told of the rename
+	f.Close(nil)
+	r.wantStored(t, "b", want)
+}
+
 // The source goes away through this mount: its clones are stored before, or follow it.
 func TestCloneOfWhatLeaves(t *testing.T) {
 	want := pattern(1, 40*kib)

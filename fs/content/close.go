@@ -4,14 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
-// Close commits everything, keeps in the journal what the store does not take, and names it in the error. Afterwards no
-// file can be opened and nothing runs in the background. It ends within ctx's time but for the disk.
+// Close commits everything, keeps in the journal what the store does not take, and names it in the error. Afterwards nothing
+// runs in the background. It ends within ctx's time but for the disk, and turnPatience.
+//
+// Programs may have files open still. From the beginning of Close on no file can be opened or changed, moved or detached: what
+// is kept of a file is all that anybody was told is written. An fsync stores it until the end, and then is an error.
 func (s *Files) Close(ctx context.Context) error {
-	s.mu.Lock()
-	s.mu.closed = true
-	s.mu.Unlock()
+	s.close()
 	s.behind.rest()
 	var errs []error
 	if err := s.SyncAll(ctx, nil); err != nil {
@@ -19,15 +21,27 @@ func (s *Files) Close(ctx context.Context) error {
 		s.o.Log.DebugContext(ctx, "not everything could be committed at close", "err", err)
 	}
 	s.behind.stop()
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), turnPatience)
+	defer cancel()
 	for _, f := range s.pinUnsaved(func(*File, ID) bool { return true }) {
-		errs = append(errs, f.keepAtClose(ctx))
+		errs = append(errs, f.keepAtClose(ctx, wait))
 	}
 	return errors.Join(append(errs, s.forgetAll(), s.dropAgain())...)
 }
 
-// keepAtClose puts an unsaved file into the journal and says so; nil when it is stored after all.
-func (f *File) keepAtClose(ctx context.Context) error {
-	if f.turn.try() || f.take(ctx, f.turn) == nil {
+// turnPatience bounds the waiting for changes that began before Close, of all files together: a write takes as long as the disk.
+const turnPatience = 10 * time.Second
+
+func (s *Files) close() {
+	s.mu.Lock() // a clone is made under it
+	defer s.mu.Unlock()
+	s.closed.Store(true)
+}
+
+// keepAtClose puts an unsaved file into the journal and says so; nil when it is stored after all. wait bounds the waiting for
+// whoever changes the file.
+func (f *File) keepAtClose(ctx, wait context.Context) error {
+	if f.turn.try() || f.take(wait, f.turn) == nil {
 		defer f.turn.give()
 	} // else somebody's commit is still running: the journal only reads the spool, and a late success drops the record
 	u, unsaved := f.unsaved()
@@ -68,6 +82,21 @@ func (s *Files) forgetAll() error {
 		errs = append(errs, f.abandon())
 	}
 	return errors.Join(errs...)
+}
+
+// abandonedLocked is ErrClosed for a File that ended at the end of the run with changes that the store has not: nobody can say
+// that they are stored, and what is written of them into the journal from now on is not kept.
+func (f *File) abandonedLocked() error {
+	if f.mu.forgotten && !f.mu.detached && f.mu.state != clean {
+		return fmt.Errorf("store %s: %w", f.mu.id, ErrClosed)
+	}
+	return nil
+}
+
+func (f *File) abandoned() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.abandonedLocked()
 }
 
 // abandon ends a File at the end of the run. What the journal has a record of stays for the next one.

@@ -42,7 +42,15 @@ func (f *File) Sync(ctx context.Context) error {
 func (f *File) syncNeeded() (gen, tries uint64, needed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.mu.gen, f.mu.tries, f.unsavedLocked(), f.mu.conflict
+	return f.mu.gen, f.mu.tries, f.unsavedLocked(), f.nothingLocked()
+}
+
+// nothingLocked is the answer to a Sync that finds nothing to store.
+func (f *File) nothingLocked() error {
+	if err := f.abandonedLocked(); err != nil {
+		return err
+	}
+	return f.mu.conflict
 }
 
 // syncedBy says whether a commit that ended after tries has answered for gen.
@@ -51,7 +59,7 @@ func (f *File) syncedBy(gen, tries uint64) (done bool, err error) {
 	defer f.mu.Unlock()
 	switch {
 	case !f.unsavedLocked():
-		return true, f.mu.conflict
+		return true, f.nothingLocked()
 	case f.mu.tries == tries || f.mu.lastGen < gen:
 		return false, nil
 	case errors.Is(f.mu.lastErr, context.Canceled) || errors.Is(f.mu.lastErr, context.DeadlineExceeded):

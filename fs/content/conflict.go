@@ -124,11 +124,11 @@ func (f *File) settle(ctx context.Context, s *sending, err error) error {
 		f.replaced(snap.id, changed.remote)
 		return nil
 	}
-	if f.isSpoiled(changed.remote) && !f.isPunched() {
-		return f.overSpoiled(ctx, changed.remote)
-	}
 	if f.isCopy(changed.remote) && !f.isPunched() {
 		return f.overCopy(ctx, changed.remote)
+	}
+	if f.isSpoiled(changed.remote) && !f.isPunched() {
+		return f.overSpoiled(ctx, changed.remote)
 	}
 	if f.givesUpAttributes(ctx, snap, changed.remote) {
 		return nil

@@ -19,6 +19,9 @@ type Detaching struct {
 // Detach prepares the File of an id for the end of its object: what its handles may still read is fetched into the
 // spool. Nothing is given up yet. Nil without an error when nothing is known of the id.
 func (s *Files) Detach(ctx context.Context, id ID) (*Detaching, error) {
+	if err := s.Closed(); err != nil {
+		return nil, fmt.Errorf("detach %s: %w", id, err)
+	}
 	if err := s.settleClones(ctx, id); err != nil {
 		return nil, fmt.Errorf("detach %s: %w", id, err)
 	}

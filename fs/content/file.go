@@ -87,6 +87,8 @@ type File struct {
 		mtime   time.Time
 		headers *s3client.Headers // of a recovered file: stand in for Options.Headers until it is changed
 
+		yielding []journal.Version // what the record gives way to while a rename over the file is going on
+
 		settled chan struct{} // closed when the running commit ends; nil when none runs
 		rebased chan struct{} // closed when base changes
 		telling chan struct{} // closed when Options.Stored has been told of what was stored last; nil: it has

@@ -56,9 +56,12 @@ func (f *File) keepTurn(ctx context.Context, reason error) error {
 	}
 	defer f.turn.give()
 	if f.stored() {
-		return nil
+		return f.abandoned()
 	}
-	return f.keep(ctx, reason)
+	if err := f.keep(ctx, reason); err != nil {
+		return err
+	}
+	return f.abandoned()
 }
 
 func (f *File) flushBehind(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"pailfs/cache"
 	"pailfs/s3client"
 	"pailfs/s3client/s3fault"
 )
@@ -277,4 +278,42 @@ func TestAnObjectThatRecoveryTookOverIsDeletedAsWhateverIsThere(t *testing.T) {
 		t.Error("stored, and others are told")
 	}
 	check(next.stop())
+}
+
+// A small change whose PUT was carried out without an answer, when the cache has dropped the version under it meanwhile: what the store
+// has is the file's own all the same.
+func TestAPutWithoutAnAnswerWhoseBaseIsNotCached(t *testing.T) {
+	for _, start := range []func(*Options){nil, inBackground} {
+		t.Run(fmt.Sprintf("background=%v", start != nil), func(t *testing.T) {
+			var change []func(*Options)
+			if start != nil {
+				change = append(change, start)
+			}
+			r := newRig(t.TempDir(), change...)
+			r.put("k", pattern(1, 15*kib))
+			filler := cache.Version{Bucket: "b", Key: "filler", ETag: r.put("filler", make([]byte, 70*mib)).ETag, Size: 70 * mib}
+			f := r.open("k")
+			p := over(f, pattern(1, 15*kib), 100, []byte("edit"))
+			r.mu.Lock()
+			r.mu.betweenPut = func() {
+				for off := int64(0); off < filler.Size; off += mib {
+					must(r.blocks.ReadAt(context.Background(), filler, make([]byte, mib), off))
+				}
+			}
+			r.mu.Unlock()
+			lost := r.fault.Add(s3fault.Rule{Call: "Put", Key: "k", Times: 1, After: s3client.Temporary})
+			_ = f.Sync(context.Background()) // it may have found out what became of the PUT
+			if lost.Struck() != 1 {
+				t.Error("no answer was lost")
+			}
+			p = over(f, p, 10*kib, []byte("again"))
+			check(f.Sync(context.Background()))
+			f.Close(nil)
+			r.wantStored(t, "k", p)
+			if keys := r.mem.Keys("b"); len(keys) != 2 {
+				t.Errorf("keys %v", keys)
+			}
+			check(r.stop())
+		})
+	}
 }

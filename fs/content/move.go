@@ -69,14 +69,17 @@ const (
 // In journal durability a file of which the store has nothing yet only gets its new name, in the journal too, without a
 // request (MovedPending); over is what its commit will expect to find.
 func (s *Files) Move(ctx context.Context, from, to ID, over *Base) (obj s3client.Object, moved Moving, err error) {
+	if err := s.Closed(); err != nil {
+		return obj, NotMoved, fmt.Errorf("move %s: %w", from, err)
+	}
+	if err := s.settleClones(ctx, from); err != nil { // nobody need have their source open any more
+		return obj, NotMoved, err
+	}
 	f := s.pin(from)
 	if f == nil {
 		return obj, NotMoved, nil
 	}
 	defer s.unpin(f)
-	if err := s.settleClones(ctx, from); err != nil {
-		return obj, NotMoved, err
-	}
 	if err := f.takeAll(ctx); err != nil {
 		return obj, NotMoved, err
 	}
@@ -90,7 +93,11 @@ func (s *Files) Move(ctx context.Context, from, to ID, over *Base) (obj s3client
 		}
 	}
 	if s.o.Behind && f.isOnlyHere(over) {
-		if err := f.rename(to, over); err != nil {
+		err := f.keepOver(ctx, to)
+		if err == nil {
+			err = f.rename(to, over)
+		}
+		if err != nil {
 			return obj, NotMoved, fmt.Errorf("rename %s: %w", from, err)
 		}
 		return obj, MovedPending, nil
@@ -122,6 +129,23 @@ func (f *File) underLocked() *Base {
 		return f.mu.own
 	}
 	return f.mu.base
+}
+
+// keepOver puts a file of which the journal has nothing yet into it, if the journal alone has the file whose name it is about to
+// take: that one's record goes with the name, and a kill must not leave neither of the two. The caller has the turn.
+func (f *File) keepOver(ctx context.Context, to ID) error {
+	replaced, ok := f.files.Get(to)
+	if !ok || !replaced.isRecorded() || f.isRecorded() {
+		return nil
+	}
+	return f.keep(ctx, nil)
+}
+
+// isRecorded says whether the journal has a state of the file, be it an older one.
+func (f *File) isRecorded() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.keptLocked() != nil
 }
 
 // rename gives a file of which the store has nothing another name; over's bytes are not its own.

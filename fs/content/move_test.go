@@ -3,6 +3,7 @@ package content
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -183,5 +184,52 @@ func TestMoved(t *testing.T) {
 	r.wantStored(t, "c", want)
 	if _, there := r.mem.Object("b", "a"); there {
 		t.Error("the old name is still there")
+	}
+}
+
+// A rename of a file that was never closed over one that the journal alone has, and a kill: one of the two is there. Where
+// nothing goes from the journal nothing is put into it.
+func TestARenameOverAPendingFileLeavesOneOfTheTwo(t *testing.T) {
+	for _, pending := range []bool{true, false} {
+		t.Run(fmt.Sprint("pending=", pending), func(t *testing.T) {
+			dir := t.TempDir()
+			r := newRig(dir, inBackground)
+			old := r.create("final")
+			write(old, 0, []byte("acknowledged"))
+			if wantFlush(t, old); !pending {
+				wantSync(t, old)
+			}
+			old.Close(nil)
+			tmp := r.create("tmp")
+			write(tmp, 0, []byte("new"))
+			var over *Base
+			if !pending {
+				object, _ := r.mem.Object("b", "final")
+				over = r.base(object)
+			}
+			d := must(r.files.Detach(bg, obj("final")))
+			if _, moved, err := r.files.Move(bg, obj("tmp"), obj("final"), over); err != nil || moved != MovedPending {
+				t.Fatal(moved, err)
+			}
+			check(d.Done())
+			if tmp.isKept() != pending {
+				t.Errorf("in the journal: %v", !pending)
+			}
+			dead := r
+			t.Cleanup(func() {
+				tmp.Close(nil)
+				_ = dead.stop()
+			})
+			r, _ = r.crash(t, dir, inBackground)
+			if _, failed := r.files.Recover(bg); len(failed) > 0 {
+				t.Error(failed)
+			}
+			want := "acknowledged"
+			if pending {
+				want = "new"
+			}
+			r.wantStored(t, "final", []byte(want))
+			check(r.stop())
+		})
 	}
 }

@@ -41,8 +41,13 @@ func (o *own) made(obj s3client.Object) bool {
 }
 
 // spoiled says whether an object arrived with other bytes than were sent. One that has the ETag of a state of the file has that one's.
+// So has one that a rename which failed has put there: it is as little of the file.
 func (o *own) spoiled(obj s3client.Object) bool {
-	return slices.Contains(o.etags, spoiled(obj.ETag)) && !slices.Contains(o.etags, obj.ETag)
+	if slices.Contains(o.etags, spoiled(obj.ETag)) {
+		return !slices.Contains(o.etags, obj.ETag)
+	}
+	s := stamp(obj.Size, obj.Headers)
+	return s != "" && slices.Contains(o.etags, spoiled(s)) && !o.made(obj)
 }
 
 // stamp stands for the ETag of an object that is copied onto itself for its attributes: nobody knows that before, but no other
@@ -238,11 +243,11 @@ func (f *File) recoveredHeaders() *s3client.Headers {
 	return f.mu.headers
 }
 
-// foretell notes what a request will make of a state, where the state alone does not tell the next run: bytes of it come from
-// the base, which is replaced.
+// foretell notes what a request will make of a state, where the state alone does not tell it afterwards: bytes of it come from
+// the base, which is replaced, and which the cache may have dropped when the request ends without an answer.
 func (f *File) foretell(ctx context.Context, snap *snapshot, id ID, h *s3client.Headers) error {
 	f.mu.Lock()
-	mine, isKept, uncertain := f.mu.id == id, f.keptLocked() != nil, f.mu.uncertain
+	mine, uncertain := f.mu.id == id, f.mu.uncertain
 	f.mu.Unlock()
 	whole, inParts := snap.layout.isWhole(snap.version.Size), !f.onePut(snap)
 	switch {
@@ -251,7 +256,7 @@ func (f *File) foretell(ctx context.Context, snap *snapshot, id ID, h *s3client.
 	case whole, inParts && uncertain: // it may be there, with attributes of before
 		f.noteSent(stamp(snap.layout.size, h))
 		return nil
-	case inParts || !isKept:
+	case inParts: // Making is told
 		return nil
 	}
 	etag, err := f.etagOf(ctx, snap)

@@ -72,7 +72,7 @@ func (f *File) takeTurn(ctx context.Context, change func(size int64) (r Range, c
 		}
 		f.turn.give()
 		if err == nil {
-			err = f.commitEarly(ctx)
+			err = f.heldToChange(ctx, func() error { return f.commitEarly(ctx) })
 		}
 		if err != nil {
 			return fmt.Errorf("change %s: %w", f.ID(), err)

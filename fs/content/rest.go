@@ -211,8 +211,8 @@ func (r *rest) where() string {
 
 // lostLocked is why a file takes no changes any more; nil: it does.
 func (f *File) lostLocked() error {
-	if !f.mu.lost {
-		return nil
+	if f.mu.lost {
+		return f.mu.conflict
 	}
-	return f.mu.conflict
+	return f.files.Closed()
 }

@@ -45,12 +45,13 @@ type rig struct {
 
 	mu struct {
 		sync.Mutex
-		now     time.Time
-		headers map[string]string // what Headers gives as metadata
-		stored  []ID
-		between func() // runs once between a completion and its answer
-		disk    error  // the journal's, when it writes
-		spoils  int    // so many bodies more arrive with one bit that is another
+		now        time.Time
+		headers    map[string]string // what Headers gives as metadata
+		stored     []ID
+		between    func() // runs once between a completion and its answer
+		betweenPut func()
+		disk       error // the journal's, when it writes
+		spoils     int   // so many bodies more arrive with one bit that is another
 	}
 }
 
@@ -62,14 +63,18 @@ type slowAnswers struct {
 
 func (s *slowAnswers) CompleteUpload(ctx context.Context, req s3client.CompleteRequest) (s3client.Object, error) {
 	o, err := s.Store.CompleteUpload(ctx, req)
+	s.act(&s.rig.mu.between)
+	return o, err
+}
+
+func (s *slowAnswers) act(once *func()) {
 	s.rig.mu.Lock()
-	f := s.rig.mu.between
-	s.rig.mu.between = nil
+	f := *once
+	*once = nil
 	s.rig.mu.Unlock()
 	if f != nil {
 		f()
 	}
-	return o, err
 }
 
 // Put changes a bit of the body where the test wants that. It is the last one: a base's, where the test changed the beginning.
@@ -88,7 +93,9 @@ func (s *slowAnswers) Put(ctx context.Context, req s3client.PutRequest) (s3clien
 		p[len(p)-1] ^= 1
 		req.Body = bytes.NewReader(p)
 	}
-	return s.Store.Put(ctx, req)
+	o, err := s.Store.Put(ctx, req)
+	s.act(&s.rig.mu.betweenPut)
+	return o, err
 }
 
 func (r *rig) spoil(n int) {

@@ -212,7 +212,7 @@ func (s *Files) storeForRoom(ctx context.Context, f *File) bool {
 	if !f.growsBehindItsBase() {
 		return false
 	}
-	if err := f.Sync(ctx); err != nil {
+	if err := f.heldToChange(ctx, func() error { return f.Sync(ctx) }); err != nil {
 		s.o.Log.WarnContext(ctx, "a file is too long for the disk, and cannot be stored to make room", "file", f.ID().String(), "err", err)
 		return false
 	}

@@ -125,6 +125,51 @@ func TestRoomBehindACommit(t *testing.T) {
 	f.Close(nil)
 }
 
+// A file that is stored for a change of it, to make room or to have its bytes, is not being renamed at that moment: its name is held,
+// by whoever changes it, or else asked for.
+func TestTheNameIsHeldWhereAChangeStoresTheFile(t *testing.T) {
+	for what, change := range map[string]func(ctx context.Context, r *rig, f *File){
+		"room": func(ctx context.Context, r *rig, f *File) {
+			wantSync(t, f)
+			r.files.makeRoom(ctx, f, 0)
+			write(f, streamSize, pattern(2, 100*kib))
+			if !r.files.makeRoom(ctx, f, r.files.streams.releasedSoFar()) {
+				t.Error("no room was made")
+			}
+		},
+		"bytes": func(ctx context.Context, r *rig, f *File) {
+			check(f.currentStream().Wait(bg, 0))
+			if !r.files.makeRoom(ctx, f, 0) || !f.isPunched() {
+				t.Fatal("all bytes are here")
+			}
+			if _, err := f.WriteAt(ctx, []byte("edit"), 100*kib); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		for _, named := range []bool{false, true} {
+			asked := 0
+			r := rigFor(t, func(o *Options) {
+				o.Hold = func(context.Context, ID) (func(), error) {
+					asked++
+					return func() {}, nil
+				}
+			})
+			f, ctx := r.create("k"), bg
+			if named {
+				ctx = Named(ctx)
+			}
+			write(f, 0, pattern(1, streamSize))
+			change(ctx, r, f)
+			if (asked > 0) == named {
+				t.Errorf("%s, its name held: %v: asked for the name %d times", what, named, asked)
+			}
+			wantSync(t, f)
+			f.Close(nil)
+		}
+	}
+}
+
 // What cannot be sent is no reason to wait for ever, and is tried once more.
 func TestNoRoomWhileTheStoreIsAway(t *testing.T) {
 	r := rigFor(t)

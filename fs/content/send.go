@@ -180,14 +180,15 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	if err := f.foretell(ctx, snap, id, &headers); err != nil {
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
-	obj, err := f.files.o.Uploader.Store(ctx, job)
+	noted, doubt := s3client.WithDoubt(ctx)
+	obj, err := f.files.o.Uploader.Store(noted, job)
 	if err != nil {
 		if stored, ok := f.completedAnyway(ctx, snap); ok {
 			obj, err = stored, nil
 		}
 	}
 	if err != nil {
-		f.failedUpload(ctx, snap, id, err)
+		f.failedUpload(ctx, snap, id, err, doubt.Any())
 		return s3client.Object{}, fmt.Errorf("store %s: %w", id, err)
 	}
 	obj.Bucket, obj.Key, obj.Size, obj.Headers = id.Bucket, id.Key, snap.layout.size, &job.Headers
@@ -197,9 +198,10 @@ func (f *File) upload(ctx context.Context, snap *snapshot, id ID) (s3client.Obje
 	return obj, nil
 }
 
-// failedUpload notes that an upload to the file's own name may have made the object nevertheless.
-func (f *File) failedUpload(ctx context.Context, snap *snapshot, id ID, err error) {
-	if answered(err) || f.ID() != id {
+// failedUpload notes that an upload to the file's own name may have made the object nevertheless. What broke it off may be a read of
+// the bytes, whose error says nothing of an attempt before that had no answer.
+func (f *File) failedUpload(ctx context.Context, snap *snapshot, id ID, err error, inDoubt bool) {
+	if !inDoubt && answered(err) || f.ID() != id {
 		return
 	}
 	f.addLost(ctx, snap)

@@ -22,10 +22,10 @@ type Files struct {
 	streams streams
 
 	recovered, stored atomic.Uint64 // for Progress
+	closed            atomic.Bool   // set under mu
 
 	mu struct {
 		sync.Mutex
-		closed    bool
 		loaded    bool               // what earlier runs left is here
 		clones    map[*File]struct{} // files with a foreign base, and some that had one
 		byID      map[ID]*File
@@ -41,6 +41,15 @@ type Files struct {
 
 // ErrClosed: Files has been closed, or the File forgotten.
 var ErrClosed = fmt.Errorf("content: %w", os.ErrClosed)
+
+// Closed is ErrClosed from the beginning of Close on: what is changed then may not be kept. Who asks behind a change and gets
+// nil knows that Close comes after it.
+func (s *Files) Closed() error {
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
 
 // New makes an empty Files.
 func New(o Options) *Files {
@@ -61,8 +70,8 @@ func New(o Options) *Files {
 func (s *Files) Open(id ID, base *Base, how Mode) (*File, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.mu.closed {
-		return nil, fmt.Errorf("open %s: %w", id, ErrClosed)
+	if err := s.Closed(); err != nil {
+		return nil, fmt.Errorf("open %s: %w", id, err)
 	}
 	old := s.mu.byID[id]
 	if old != nil && old.serves(base, how) {

@@ -15,6 +15,9 @@ import (
 // SyncUnder commits all unsaved files whose keys begin with prefix, and those that were cloned from such a file: the
 // caller is about to change what has these keys. It has their names.
 func (s *Files) SyncUnder(ctx context.Context, bucket, prefix string) error {
+	if err := s.Closed(); err != nil {
+		return fmt.Errorf("store what is below %s/%s: %w", bucket, prefix, err)
+	}
 	under := func(id ID) bool { return id.Bucket == bucket && strings.HasPrefix(id.Key, prefix) }
 	return s.syncFiles(ctx, s.pinUnsaved(func(f *File, id ID) bool { return under(id) || f.isCloneOf(under) }),
 		func(f *File) error { return f.Sync(ctx) }, nil)

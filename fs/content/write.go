@@ -59,6 +59,9 @@ func (f *File) writeOnce(ctx context.Context, p []byte, where func(size int64) i
 		}
 	})
 	f.streamed(ctx, r)
+	if err == nil {
+		err = f.files.Closed()
+	}
 	if err != nil {
 		return off, n, fmt.Errorf("write %s: %w", f.ID(), err)
 	}
@@ -97,7 +100,10 @@ func (f *File) Truncate(ctx context.Context, size int64) error {
 		return err
 	}
 	defer f.turn.give()
-	return f.truncateTurn(ctx, size)
+	if err := f.truncateTurn(ctx, size); err != nil {
+		return err
+	}
+	return f.files.Closed()
 }
 
 func (f *File) truncateTurn(ctx context.Context, size int64) error {
@@ -174,9 +180,11 @@ func (f *File) Allocate(ctx context.Context, off, length int64, keepSize, punch,
 		}
 	}
 	if !punch && !keepSize && off+length > size {
-		return f.truncateTurn(ctx, off+length)
+		if err := f.truncateTurn(ctx, off+length); err != nil {
+			return err
+		}
 	}
-	return nil
+	return f.files.Closed()
 }
 
 // zeroTurn makes bytes inside the file zeros: a hole in the spool that counts as written.

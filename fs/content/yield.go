@@ -52,9 +52,14 @@ func (s *Files) stampOfCopy(ctx context.Context, of cache.Version, headers func(
 // UndoReplacing is Undo after a rename that has failed, perhaps behind its copy. The file keeps its bytes, and they are stored
 // over the copy; only where the copy has taken bytes of the store's former version with it, which are nowhere else, the file
 // is what the copy is.
+//
+// The journal knows it when this returns: after a kill the next run stores the file over the copy as well.
 func (d *Detaching) UndoReplacing(ctx context.Context) {
-	if d != nil && d.f != nil && d.by != nil {
-		d.f.notReplaced(ctx, *d.by)
+	if d != nil && d.f != nil {
+		d.f.yieldsNoMore()
+		if d.by != nil {
+			d.f.notReplaced(ctx, *d.by)
+		}
 	}
 	d.Undo()
 }
@@ -69,10 +74,10 @@ type copies struct {
 // replaced. The caller has all the file's tokens.
 func (f *File) notReplaced(ctx context.Context, by journal.Version) {
 	f.mu.Lock()
-	unsaved, open, id, missing := f.unsavedLocked(), f.mu.refs > 0, f.mu.id, len(f.mu.layout.missing()) > 0
+	unsaved, open, id, stands := f.unsavedLocked(), f.mu.refs > 0, f.mu.id, f.mu.layout.base > 0 && !f.mu.foreign
 	f.mu.sent.copies.versions, f.mu.sent.copies.gen = append(f.mu.sent.copies.versions, by), f.mu.gen
 	f.mu.Unlock()
-	if !unsaved || open || !missing {
+	if !unsaved || !stands {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), yieldPatience) // the caller's may have ended the rename
@@ -80,12 +85,16 @@ func (f *File) notReplaced(ctx context.Context, by journal.Version) {
 	remote, err := f.files.o.Store.Head(ctx, id.Bucket, id.Key)
 	if err == nil && f.isCopy(remote) {
 		err = f.fetchAll(ctx)
-		if errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed) {
+		gone := errors.Is(err, s3client.NotFound) || errors.Is(err, s3client.Changed)
+		switch {
+		case gone && !open:
 			f.giveUp(id, remote)
 			return
+		case err == nil: // in the record too: nobody else has these bytes any more
+			err = f.overwrites(id, remote)
 		}
 	}
-	if err != nil && !errors.Is(err, s3client.NotFound) {
+	if err != nil && !errors.Is(err, errAgain) && !errors.Is(err, s3client.NotFound) && !errors.Is(err, s3client.Changed) {
 		f.files.o.Log.WarnContext(ctx, "not known yet whether a rename that failed has replaced a file", "file", id.String(), "err", err)
 	}
 }
@@ -153,6 +162,9 @@ func (f *File) yieldTo(v journal.Version) error {
 	if st == nil {
 		return nil
 	}
+	f.mu.Lock()
+	f.mu.yielding = append(f.mu.yielding, v)
+	f.mu.Unlock()
 	record := f.recordOf(st, func(p *journal.Pending) { p.Yields = append(slices.Clip(p.Yields), v) })
 	err := f.amend(st, record)
 	if err == nil {
@@ -162,6 +174,35 @@ func (f *File) yieldTo(v journal.Version) error {
 		return fmt.Errorf("note what replaces %s: %w", f.ID(), err)
 	}
 	return nil
+}
+
+// yieldsNoMore takes out of the record, durably, what a rename that failed has noted there. What it has made under the name
+// stands for nothing of the file, as what arrived with other bytes: the file is stored over it.
+func (f *File) yieldsNoMore() {
+	f.recording <- struct{}{}
+	defer f.recording.give()
+	f.mu.Lock()
+	not, st := f.mu.yielding, f.keptLocked()
+	f.mu.yielding = nil
+	for _, v := range not {
+		f.mu.sent.add(spoiled(v.ETag))
+		if v.Stamp != "" {
+			f.mu.sent.add(spoiled(v.Stamp))
+		}
+	}
+	f.mu.Unlock()
+	if st == nil || len(not) == 0 {
+		return
+	}
+	err := f.amend(st, f.recordOf(st, func(p *journal.Pending) {
+		p.Yields = slices.DeleteFunc(slices.Clone(p.Yields), func(v journal.Version) bool { return slices.Contains(not, v) })
+	}))
+	if err == nil {
+		err = f.files.o.Journal.Sync()
+	}
+	if err != nil {
+		f.files.o.Log.Warn("the journal does not take that a rename has failed", "file", f.ID().String(), "err", err)
+	}
 }
 
 // yields says whether the file, one that an earlier run left, was being replaced by what the store has. A rename of this run

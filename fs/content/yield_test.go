@@ -74,6 +74,70 @@ func TestARenameThatFailsBehindItsCopyTakesNothing(t *testing.T) {
 	}
 }
 
+// So it is when the process is killed after rename(2) has answered: the next run finds the copy, and stores the file over it.
+func TestARenameThatFailsBehindItsCopyTakesNothingOverAKill(t *testing.T) {
+	ctx := context.Background()
+	times := s3client.Headers{Meta: map[string]string{"mtime": "1"}}
+	for _, c := range []struct {
+		name                 string
+		behind, parts, based bool
+	}{
+		{name: "journal durability", behind: true}, {name: "store durability"},
+		{name: "a multipart object", behind: true, parts: true}, {name: "over a file in part", behind: true, based: true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			how := func(o *Options) { o.Behind = c.behind }
+			r := newRig(dir, how)
+			other := pattern(3, 30*kib)
+			source := r.mem.PutBytes("b", "other", other, times)
+			etag := source.ETag
+			if c.parts {
+				etag = "00000000000000000000000000000000-2" // the copy's is another one
+			}
+			p := pattern(9, 20*kib)
+			var f *File
+			if c.based {
+				r.put("k", p)
+				f = r.open("k")
+				wantRead(t, f, p) // they are in memory when nobody else has them any more
+				p = over(f, p, 8*kib, pattern(5, kib))
+			} else {
+				f = r.create("k")
+				write(f, 0, p)
+			}
+			if c.behind {
+				wantFlush(t, f)
+			} else {
+				away(r)
+				if err := f.Flush(ctx); err == nil {
+					t.Fatal("stored")
+				}
+				r.fault.Clear()
+			}
+			f.Close(nil)
+			d := must(r.files.Detach(ctx, obj("k")))
+			check(d.Replacing(ctx, cache.Version{Bucket: "b", Key: "other", ETag: etag, Size: source.Size}, func() *s3client.Headers { return &times }))
+			r.mem.PutBytes("b", "k", other, times) // the copy; the deletion of its source is refused
+			d.UndoReplacing(ctx)
+			dead := r
+			t.Cleanup(func() { _ = dead.stop() })
+			r, _ = r.crash(t, dir, how)
+			if left := must(r.files.Load(ctx)); len(left) != 1 {
+				t.Errorf("left: %+v", left)
+			}
+			if n, failed := r.files.Recover(ctx); n != 1 || len(failed) > 0 {
+				t.Errorf("stored %d, %v", n, failed)
+			}
+			r.wantStored(t, "k", p)
+			if keys := conflictKeys(r); len(keys) > 0 {
+				t.Errorf("conflicts with ourselves: %v", keys)
+			}
+			check(r.stop())
+		})
+	}
+}
+
 // A file that has given way to another object has its attributes no more.
 func TestWhatGivesWayTakesItsAttributesAlong(t *testing.T) {
 	ctx := context.Background()

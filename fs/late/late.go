@@ -21,12 +21,18 @@ const (
 	patience = 30 * time.Second
 	// lookTries is how often a look is made that has no answer.
 	lookTries = 5
+	// mostGoing is how many names are remembered each for itself whose deletion has no answer, about 5 MB of them; of more it
+	// is remembered that it may be any.
+	mostGoing = 1 << 15
 	// skew is how far the store's clock may be ahead of ours, where nobody has watched what came to a name.
 	skew = 30 * time.Second
 )
 
 // name is a bucket and a key.
 type name struct{ bucket, key string }
+
+// anyName stands for all names of the store.
+var anyName name
 
 // Options say what is around a Store.
 type Options struct {
@@ -48,6 +54,7 @@ type Store struct {
 		sync.Mutex
 		closed  bool
 		places  map[name]*place
+		going   int    // places with a deletion in doubt
 		forgets bool   // a goroutine waits to forget places
 		left    []name // that were to be looked at once more when Close came
 	}
@@ -63,6 +70,7 @@ type place struct {
 	deleted bool          // since the latest of them ended; nobody wants what they make
 	earlier bool          // deleted by an earlier run: what is younger than the requests is not theirs
 	waits   bool          // a goroutine will look
+	going   going         // a deletion of it; what is made of the name waits for its end
 	looking chan struct{} // closed when the look that is going on is over; nil: none is
 }
 
@@ -100,6 +108,9 @@ func (s *Store) CompleteUpload(ctx context.Context, r s3client.CompleteRequest) 
 
 // make makes a request that makes an object, and notes it when the store may carry it out, once more too, behind its end.
 func (s *Store) make(ctx context.Context, n name, what func() request, do func(context.Context) (s3client.Object, error)) (s3client.Object, error) {
+	if err := s.Settled(ctx, n.bucket, n.key); err != nil {
+		return s3client.Object{}, err
+	}
 	if err := s.wanted(ctx, n); err != nil {
 		return s3client.Object{}, err
 	}
@@ -169,15 +180,20 @@ func (s *Store) note(n name, r request) {
 	}
 }
 
-// add adds a request to its place.
-func (s *Store) add(n name, r request) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Store) placeLocked(n name) *place {
 	p := s.mu.places[n]
 	if p == nil {
 		p = &place{}
 		s.mu.places[n] = p
 	}
+	return p
+}
+
+// add adds a request to its place.
+func (s *Store) add(n name, r request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.placeLocked(n)
 	now := time.Now()
 	p.made = append(slices.DeleteFunc(p.made, func(o request) bool { return now.After(o.until) || o.like(&r) }), r)
 	s.forgetLaterLocked()
@@ -214,8 +230,8 @@ func (s *Store) forget() (gone []name, next time.Time) {
 	defer s.mu.Unlock()
 	gone = s.sweepLocked()
 	for _, p := range s.mu.places {
-		if until := p.until(); !p.waits && !p.deleted && (next.IsZero() || until.Before(next)) {
-			next = until
+		if ends := p.ends(); !p.waits && !p.deleted && (next.IsZero() || ends.Before(next)) {
+			next = ends
 		}
 	}
 	s.mu.forgets = !next.IsZero()
@@ -225,12 +241,27 @@ func (s *Store) forget() (gone []name, next time.Time) {
 func (s *Store) sweepLocked() (gone []name) {
 	now := time.Now()
 	for n, p := range s.mu.places {
-		if !p.waits && !p.deleted && p.over(now) {
-			delete(s.mu.places, n)
+		if !p.waits && !p.deleted && !now.Before(p.ends()) {
+			s.dropLocked(n, p)
 			gone = append(gone, n)
 		}
 	}
 	return gone
+}
+
+func (s *Store) dropLocked(n name, p *place) {
+	if !p.going.until.IsZero() {
+		s.mu.going--
+	}
+	delete(s.mu.places, n)
+}
+
+// ends is when nothing can happen to the name any more.
+func (p *place) ends() time.Time {
+	if until := p.until(); until.After(p.going.until) {
+		return until
+	}
+	return p.going.until
 }
 
 // over says whether nothing can come any more.
@@ -245,7 +276,7 @@ func (p *place) until() time.Time {
 
 // Delete is the store's.
 func (s *Store) Delete(ctx context.Context, bucket, key string) error {
-	err := s.Store.Delete(ctx, bucket, key)
+	err := s.deleteOne(ctx, name{bucket, key})
 	if err == nil || s3client.KindOf(err) == s3client.NotFound {
 		s.deleted(name{bucket, key})
 	}
@@ -254,7 +285,12 @@ func (s *Store) Delete(ctx context.Context, bucket, key string) error {
 
 // DeleteMany is the store's.
 func (s *Store) DeleteMany(ctx context.Context, bucket string, keys []string) ([]s3client.KeyError, error) {
-	refused, err := s.Store.DeleteMany(ctx, bucket, keys)
+	noted, doubt := s3client.WithDoubt(ctx)
+	refused, err := s.Store.DeleteMany(noted, bucket, keys)
+	if doubt.Any() {
+		s3client.Doubtful(ctx)
+		s.mayGo(bucket, keys...)
+	}
 	if err != nil || !s.doubts() {
 		return refused, err
 	}
@@ -349,7 +385,12 @@ func (s *Store) looked(n name, p *place, at time.Time) (next time.Time, over boo
 	if next = p.until(); next.After(at) {
 		return next, false
 	}
-	delete(s.mu.places, n)
+	if p.going.until.After(time.Now()) {
+		p.waits, p.deleted = false, false
+		s.forgetLaterLocked()
+	} else {
+		s.dropLocked(n, p)
+	}
 	return next, true
 }
 
@@ -371,7 +412,7 @@ func (s *Store) look(n name, p *place) error {
 	case !isOneOf(made, &obj), !young.IsZero() && obj.Modified.After(young):
 		return nil // somebody else's
 	}
-	if err := s.Store.Delete(ctx, n.bucket, n.key); err != nil {
+	if err := s.deleteOne(ctx, n); err != nil {
 		return err
 	}
 	s.log.Info("an upload without an answer was carried out behind the deletion of its name, which is deleted again", "name", n.bucket+"/"+n.key)

@@ -22,8 +22,9 @@ type Journal interface {
 // NoteKind is the kind of this package's notes in the journal.
 const NoteKind = "late"
 
-// noteVersion is the format of a note. What is newer is left alone.
-const noteVersion = 1
+// noteVersion is the format of a note: 2 for one with a deletion in doubt, which format 1 does not have. What is newer is left
+// alone.
+const noteVersion = 2
 
 // register has a note in the journal for each name in doubt.
 type register struct {
@@ -43,6 +44,7 @@ type note struct {
 	Key     []byte     `json:"key"`
 	Deleted bool       `json:"deleted,omitempty"`
 	Made    []madeNote `json:"made"`
+	Going   time.Time  `json:"going,omitzero"`
 }
 
 type madeNote struct {
@@ -102,10 +104,20 @@ func (s *Store) noteOf(n name) *note {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := s.mu.places[n]
-	if p == nil || !p.deleted && !slices.ContainsFunc(p.made, func(r request) bool { return !r.expected }) {
+	if p == nil {
 		return nil
 	}
-	is := &note{Version: noteVersion, Store: s.kept.store, Bucket: n.bucket, Key: []byte(n.key), Deleted: p.deleted}
+	g := p.going
+	if g.expected {
+		g = going{}
+	}
+	if !p.deleted && g.until.IsZero() && !slices.ContainsFunc(p.made, func(r request) bool { return !r.expected }) {
+		return nil
+	}
+	is := &note{Version: 1, Store: s.kept.store, Bucket: n.bucket, Key: []byte(n.key), Deleted: p.deleted, Going: g.until}
+	if !g.until.IsZero() {
+		is.Version = noteVersion
+	}
 	for _, r := range p.made {
 		m := madeNote{Until: r.until, Size: r.size, ETag: r.etag, Known: r.meta != nil}
 		if len(r.meta) > 0 {
@@ -124,7 +136,9 @@ func (s *Store) noteOf(n name) *note {
 func (s *Store) Earlier(seq uint64, data []byte) error {
 	var is note
 	err := json.Unmarshal(data, &is)
-	if err == nil && (is.Version < 1 || is.Version > noteVersion || is.Bucket == "" || len(is.Key) == 0 || len(is.Made) == 0) {
+	n := name{is.Bucket, string(is.Key)}
+	if err == nil && (is.Version < 1 || is.Version > noteVersion || len(is.Made) == 0 && is.Going.IsZero() ||
+		(is.Bucket == "" || len(is.Key) == 0) && n != anyName) {
 		err = fmt.Errorf("format %d; this pailfs reads up to %d", is.Version, noteVersion)
 	}
 	if err != nil {
@@ -133,7 +147,6 @@ func (s *Store) Earlier(seq uint64, data []byte) error {
 	if is.Store != s.kept.store {
 		return nil // for whoever mounts that one
 	}
-	n := name{is.Bucket, string(is.Key)}
 	s.kept.mu.Lock()
 	s.kept.mu.notes[n] = seq
 	s.kept.mu.Unlock()
@@ -145,7 +158,7 @@ func (s *Store) Earlier(seq uint64, data []byte) error {
 
 // takeOver makes a place of a note; false when nothing can come to the name any more.
 func (s *Store) takeOver(n name, is *note) bool {
-	p := &place{deleted: is.Deleted, earlier: is.Deleted}
+	p := &place{deleted: is.Deleted, earlier: is.Deleted, going: going{until: is.Going}}
 	for _, m := range is.Made {
 		r := request{until: m.Until, size: m.Size, etag: m.ETag}
 		if m.Known {
@@ -156,12 +169,15 @@ func (s *Store) takeOver(n name, is *note) bool {
 		}
 		p.made = append(p.made, r)
 	}
-	if !p.deleted && p.over(time.Now()) {
+	if !p.deleted && !time.Now().Before(p.ends()) {
 		return false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.places[n] = p
+	if !p.going.until.IsZero() {
+		s.mu.going++
+	}
 	if p.deleted {
 		s.watchLocked(n, p)
 	} else {

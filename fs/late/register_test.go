@@ -240,7 +240,7 @@ func TestNotesThatAreNotOurs(t *testing.T) {
 	processes(t, func(t *testing.T, p *process, _ func() *process) {
 		other := `{"v":1,"store":"another","bucket":"b","key":"aw==","deleted":true,"made":[{"until":"2000-01-01T00:00:10Z","size":1}]}`
 		p.ok(p.store.Earlier(7, []byte(other)))
-		later := `{"v":2,"store":"s","bucket":"b","key":"aw==","deleted":true,"made":[{"until":"2000-01-01T00:00:10Z","size":1}]}`
+		later := `{"v":3,"store":"s","bucket":"b","key":"aw==","deleted":true,"made":[{"until":"2000-01-01T00:00:10Z","size":1}]}`
 		if err := p.store.Earlier(8, []byte(later)); err == nil {
 			t.Error("a later format was read")
 		}

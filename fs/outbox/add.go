@@ -36,6 +36,9 @@ func (b *Outbox) SetHeaders(ctx context.Context, src s3client.Object, h s3client
 		false)
 }
 
+// landing is how long a put without an answer may still be carried out: some stores delay a write for up to a minute.
+const landing = time.Minute
+
 func (b *Outbox) add(ctx context.Context, op Op, durable bool) (uint64, error) {
 	op.Time = b.o.Now()
 	op.Headers.Meta = maps.Clone(op.Headers.Meta) // the caller may go on with its own
@@ -138,8 +141,13 @@ func (b *Outbox) noteNew(op *Op, durable bool) (uint64, error) {
 func (b *Outbox) noteMerged(into *entry, op Op, durable bool) (Op, error) {
 	b.mu.Lock()
 	before := into.op()
+	mayLand := before.Kind == KindPut && into.begun()
 	b.mu.Unlock()
+	at := op.Time
 	op, _ = merge(before, op) // mergeableLocked has tried; nothing changes it while this call has the turn
+	if op.Kind == KindDelete && mayLand {
+		op.After = at.Add(landing)
+	}
 	data, err := op.encode()
 	if err != nil {
 		return op, err

@@ -130,16 +130,18 @@ func TestDeletesOfOtherBucketsGoApart(t *testing.T) {
 func TestAnOldDeleteAsksFirst(t *testing.T) {
 	for name, c := range map[string]struct {
 		etag  string // "=" is the object's
-		now   string // what is stored under the key when the delete is carried out
+		now   string // what is stored under the key when the delete is carried out; "untouched": as it was when it was made
 		calls map[string]int64
 		left  string
 		kept  bool
 	}{
-		"the same":        {"=", "old", map[string]int64{"Head": 1, "Delete": 1}, "", false},
-		"another":         {"=", "new", map[string]int64{"Head": 1}, "new:first", true},
-		"none":            {"=", "", map[string]int64{"Head": 1}, "", false},
-		"any":             {"", "new", map[string]int64{"Delete": 1}, "", false},
-		"one that failed": {"=", "old", map[string]int64{"Head": 2, "Delete": 1}, "", false},
+		"the same":         {"=", "old", map[string]int64{"Head": 1, "Delete": 1}, "", false},
+		"another":          {"=", "new", map[string]int64{"Head": 1}, "new:first", true},
+		"none":             {"=", "", map[string]int64{"Head": 1}, "", false},
+		"any":              {"", "untouched", map[string]int64{"Head": 1, "Delete": 1}, "", false},
+		"any, and a newer": {"", "new", map[string]int64{"Head": 1}, "new:first", true},
+		"any, and none":    {"", "", map[string]int64{"Head": 1, "Delete": 1}, "", false},
+		"one that failed":  {"=", "old", map[string]int64{"Head": 2, "Delete": 1}, "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -149,9 +151,11 @@ func TestAnOldDeleteAsksFirst(t *testing.T) {
 				seq := r.delete("k", etag)
 				r.crash()
 				time.Sleep(2 * time.Hour)
-				if c.now == "" {
+				switch c.now {
+				case "":
 					r.mem.Remove("b", "k")
-				} else {
+				case "untouched":
+				default:
 					r.stored("k", c.now)
 				}
 				if name == "one that failed" {
@@ -213,6 +217,50 @@ func TestNobodyIsToldThatAnEarlierRunsChangeIsMoot(t *testing.T) {
 			})
 		}
 	}
+}
+
+// What this mount itself has made behind a deletion of whatever is there, which was accepted before, is not newer than that.
+func TestADeleteOfAnyVersionIsOfWhatWasOnItsWay(t *testing.T) {
+	check := func(name string, make func(t *testing.T, r *rig)) {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newRig(t, func(o *Options) { o.CheckAfter = time.Second })
+				make(t, r)
+				time.Sleep(10 * time.Minute)
+				r.want("k", "")
+				if d := r.settled(); len(d) == 0 || d[len(d)-1].Op.Kind != KindDelete || d[len(d)-1].Err != nil {
+					t.Errorf("settled %+v", d)
+				}
+				r.nothingLeft()
+				r.close()
+			})
+		})
+	}
+	check("a put that takes long", func(_ *testing.T, r *rig) {
+		r.fault.Add(s3fault.Rule{Call: "Put", Delay: time.Minute})
+		r.fault.Add(s3fault.Rule{Call: "Delete", Times: 3, Before: s3client.Temporary})
+		r.put("k", "mine", "1")
+		time.Sleep(10 * time.Second)
+		r.delete("k", "")
+	})
+	check("a file that is being stored", func(_ *testing.T, r *rig) {
+		r.fault.Add(s3fault.Rule{Call: "Delete", Times: 3, Before: s3client.Temporary})
+		done := r.hold("k")
+		r.delete("k", "")
+		time.Sleep(time.Minute)
+		r.stored("k", "the file")
+		done(true)
+	})
+	check("a put without an answer", func(_ *testing.T, r *rig) {
+		r.fault.Add(s3fault.Rule{Call: "Put", Times: 1, Hook: func(context.Context, s3fault.Call) error {
+			time.AfterFunc(40*time.Second, func() { r.stored("k", "landed") })
+			return s3client.Temporary
+		}})
+		r.fault.Add(s3fault.Rule{Call: "Put", Before: s3client.Denied})
+		r.put("k", "mine", "1")
+		time.Sleep(3 * time.Second)
+		r.delete("k", "")
+	})
 }
 
 func TestAYoungDeleteDoesNotAsk(t *testing.T) {
@@ -400,7 +448,7 @@ func TestADeletionAfterAnUploadThatMayLandLate(t *testing.T) {
 		r.want("k", "")
 		r.want("again", "")
 		r.want("link", "target:1")
-		r.calls(map[string]int64{"Delete": 2, "DeleteMany": 1, "Put": 1})
+		r.calls(map[string]int64{"Head": 2, "Delete": 2, "DeleteMany": 1, "Put": 1})
 		r.nothingLeft()
 		r.close()
 	})

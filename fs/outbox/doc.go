@@ -37,9 +37,10 @@
 //
 // Replaying a change that was carried out already, after a crash between the store's answer and the note's end, is
 // harmless: a put stores the same again, headers are pinned to their source's ETag (another one with these headers has them
-// already), a delete that is older than CheckAfter asks whether the object is still the one that was deleted. A put of an earlier
-// run that is older than CheckAfter asks too: what another client has stored under its key since stays, and the put is given
-// up. A younger one replaces it, as a slow put would.
+// already), a delete that is older than CheckAfter, or of an earlier run, asks whether the object is still the one that was
+// deleted: by its ETag, or, where the deletion was of any version, by its time. A put of an earlier run that is older than
+// CheckAfter asks too: what another client has stored under its key since stays, and the put is given up. A younger one
+// replaces it, as a slow put would.
 //
 // Locks: Outbox.mu alone, a leaf: nothing is called under it, neither the journal nor the store nor a func of Options. A
 // key's turn (Outbox.mu.turns) is a lock of one key over calls to the journal: who has it may change what the key's notes

@@ -137,7 +137,7 @@ func (b *Outbox) dropHeld(k id, h *hold) (pinned []Op) {
 		b.removeLocked(head)
 	}
 	for e := b.headLocked(k); e != nil; e = e.next {
-		if e.kind == isPut || e.etag != "" {
+		if e.kind != isHeaders || e.etag != "" {
 			pinned = append(pinned, e.op())
 		}
 	}
@@ -148,8 +148,11 @@ func (b *Outbox) dropHeld(k id, h *hold) (pinned []Op) {
 // mount's file had the name, under the ETag of the version before. The caller has the key's turn.
 func (b *Outbox) unpin(op Op) {
 	op.ETag = ""
-	if op.Kind == KindPut {
+	switch op.Kind {
+	case KindPut:
 		op.ETag = AnyVersion
+	case KindDelete:
+		op.Time = b.o.Now() // what has just been stored is no newer than that
 	}
 	data, err := op.encode()
 	if err == nil {
@@ -163,6 +166,9 @@ func (b *Outbox) unpin(op Op) {
 	for e := b.headLocked(id{op.Bucket, op.Key}); e != nil; e = e.next {
 		if e.seq == op.Seq {
 			e.etag = op.ETag
+			if op.Kind == KindDelete {
+				e.at = op.Time.UnixNano()
+			}
 		}
 	}
 }

@@ -148,17 +148,21 @@ func described(obj s3client.Object, op *Op, size int64) s3client.Object {
 	return obj
 }
 
-// checkedDelete deletes an object if it is still the one that was meant.
+// checkedDelete deletes an object if it is still the one that was meant. Of a deletion of whatever was there it is what is no newer
+// than the deletion, or than what an upload of this mount may have made behind it. Where nothing is, that one is carried out all
+// the same, so that who looks for what comes late (fs/late) hears of it.
 func (b *Outbox) checkedDelete(ctx context.Context, j job) {
 	e, op := j.entries[0], j.ops[0]
 	obj, err := b.o.Store.Head(ctx, op.Bucket, op.Key)
 	switch {
-	case errors.Is(err, s3client.NotFound):
+	case errors.Is(err, s3client.NotFound) && op.ETag != "":
 		err = nil
-	case err != nil:
-	case obj.ETag != op.ETag:
+	case err != nil && !errors.Is(err, s3client.NotFound):
+	case err == nil && op.ETag != "" && obj.ETag != op.ETag:
 		err = &s3client.Error{Op: "HEAD Object", Bucket: op.Bucket, Key: op.Key, Kind: s3client.Changed, Err: fmt.Errorf(
 			"version %s was deleted here, version %s is stored now", op.ETag, obj.ETag)}
+	case err == nil && op.ETag == "" && isNewer(&obj, &op):
+		err = newer(&obj, &op)
 	case j.checkOnly:
 		b.checked(e)
 		return
@@ -181,11 +185,24 @@ func (b *Outbox) checkedPut(ctx context.Context, e *entry, op *Op) (s3client.Obj
 		return obj, err
 	case isPutOf(&obj, op), b.madeBehind(e, &obj):
 		return obj, nil
-	case obj.ETag != op.ETag && obj.Modified.After(op.Time.Add(clockSlack)):
-		return obj, &s3client.Error{Op: "HEAD Object", Bucket: op.Bucket, Key: op.Key, Kind: s3client.Changed, Err: fmt.Errorf(
-			"version %s was stored there at %s, after this change", obj.ETag, obj.Modified.UTC().Format(time.RFC3339))}
+	case obj.ETag != op.ETag && isNewer(&obj, op):
+		return obj, newer(&obj, op)
 	}
 	return b.put(ctx, e, op)
+}
+
+// isNewer says whether an object was stored after a change was made, and after what the change waits for may have made it.
+func isNewer(obj *s3client.Object, op *Op) bool {
+	last := op.Time
+	if op.After.After(last) {
+		last = op.After
+	}
+	return obj.Modified.After(last.Add(clockSlack))
+}
+
+func newer(obj *s3client.Object, op *Op) error {
+	return &s3client.Error{Op: "HEAD Object", Bucket: op.Bucket, Key: op.Key, Kind: s3client.Changed, Err: fmt.Errorf(
+		"version %s was stored there at %s, after this change", obj.ETag, obj.Modified.UTC().Format(time.RFC3339))}
 }
 
 // madeBehind says whether an object is what a later change of the key makes: that run had come further.

@@ -227,7 +227,7 @@ func TestManyAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := newRig(t, func(o *Options) { o.MaxPending, o.Parallel = 20, 4 })
 		r.fault.Add(s3fault.Rule{Probability: 0.1, Seed: 1, Before: s3client.Temporary})
-		r.fault.Add(s3fault.Rule{Probability: 0.1, Seed: 2, After: s3client.Throttled})
+		r.fault.Add(s3fault.Rule{Probability: 0.1, Seed: 2, Refused: s3client.Throttled})
 		var all sync.WaitGroup
 		var mu sync.Mutex
 		want := make(map[string]string)

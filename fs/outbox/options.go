@@ -44,8 +44,8 @@ type Options struct {
 	// Outbox, and a lock that it takes must not be held while the Outbox is called: an Add may wait for room that only a
 	// settled entry makes. A change that a Hold has dropped is not reported.
 	Settled func(Done)
-	// CheckAfter: a delete with an ETag that is older than this asks (HEAD) whether the object is still the one that was
-	// deleted. 0: 1 minute; negative: it never asks.
+	// CheckAfter: a delete that is older than this asks (HEAD) whether the object is still the one that was deleted; one without an
+	// ETag, whether it is older than the deletion. 0: 1 minute; negative: it never asks.
 	CheckAfter time.Duration
 	// Delay is how long an entry rests, in case that a change of the same key follows; each that follows lets it rest anew,
 	// until MaxDelay after the first. Deletes of a bucket rest together in the same way: the last one for Delay, the

@@ -155,8 +155,13 @@ func (b *Outbox) passOn(e *entry, d *Done) {
 	b.mu.Lock()
 	next := e.next.op()
 	b.mu.Unlock()
-	if inherits(op, &next) && next.ETag != obj.ETag {
-		next.ETag = obj.ETag
+	blind := next.Kind == KindDelete && next.ETag == ""
+	if blind || inherits(op, &next) && next.ETag != obj.ETag {
+		if blind { // what has just been made is no newer than that
+			next.Time = b.o.Now()
+		} else {
+			next.ETag = obj.ETag
+		}
 		if next.Kind == KindHeaders {
 			next.Size = op.Size
 		}

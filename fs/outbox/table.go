@@ -282,14 +282,14 @@ func (b *Outbox) needsCheck(e *entry) bool {
 		return false
 	case e.kind == isPut:
 		return e.earlier && e.etag != AnyVersion && b.o.Now().Sub(time.Unix(0, e.at)).Abs() > b.o.CheckAfter
-	case e.kind != isDelete || e.etag == "":
+	case e.kind != isDelete:
 		return false
 	}
 	if e.earlier && (e.fail == nil || e.fail.checked.IsZero()) {
 		return true // whatever was stored there since must stay
 	}
 	since := time.Unix(0, e.at)
-	if e.fail != nil && e.fail.checked.After(since) {
+	if e.fail != nil && !e.fail.checked.IsZero() {
 		since = e.fail.checked
 	}
 	age := b.o.Now().Sub(since)

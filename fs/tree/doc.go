@@ -23,7 +23,7 @@
 // each version of an object, and one LIST for a directory (its marker "dir/"). A listing is a LIST for each thousand
 // names, one page ahead; where directories of one parent are listed, or looked at, in order, it is a LIST for each
 // thousand keys below that parent. Create is none, Mkdir one PUT, Unlink one DELETE, a renamed file one copy and one
-// DELETE, a changed attribute one copy.
+// DELETE, with a HEAD between them where the copy took long, a changed attribute one copy.
 //
 // With Later a change costs no request here. The overlay pins it until Later has settled it: no listing is asked about it,
 // nothing drops it, and it answers for its name whatever the TTL, as does what is known of a directory that was made and is

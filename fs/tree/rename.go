@@ -21,6 +21,8 @@ const (
 	maxRename = 1 << 23
 	// undoFor is how long deleting the copies of a failed rename may take, also when the caller has gone.
 	undoFor = 2 * time.Minute
+	// longCopy is how long a file's copy may take until its source is looked at once more before it is deleted.
+	longCopy = time.Second
 )
 
 // Moved is called for each object that a rename has moved.
@@ -32,10 +34,13 @@ type Moved = func(fromBucket, fromKey, toBucket, toKey string, o s3client.Object
 // A file's source is deleted after its copy was acknowledged, never otherwise. If that deletion fails both exist.
 //
 // A directory is copied whole before anything is deleted. If a copy fails, no source is deleted and the copies made are
-// deleted again (as far as the store lets; those that stay are named in the error, and CompleteRename deletes them). If
-// deletions fail, the copies stay, the sources that could not be deleted stay too, and the error names the first: nothing
-// is lost, and to rename again after removing the copies, or to remove what stayed, completes it. What the death of the
-// process interrupts CompleteRename completes.
+// deleted again (as far as the store lets; those that stay are named in the error, and CompleteRename deletes them, unless
+// one of the names is renamed before). If deletions fail, the copies stay, the sources that could not be deleted stay too, and
+// the error names the first: nothing is lost, and CompleteRename deletes them as it completes what the death of the process
+// interrupts. Until then the copies must not be removed: some have no source any more.
+//
+// A source that somebody else has changed since it was copied stays: a directory's is listed again before the deletion, a file's
+// is looked at where the copy took long (longCopy), and is Changed then.
 //
 // What is not stored yet under from is ErrBusy: it is content's to store first. Buckets are ErrCross.
 func (t *Tree) Rename(ctx context.Context, from, to string, noReplace bool, moved Moved) error {
@@ -87,6 +92,7 @@ func (t *Tree) rename(ctx context.Context, from, to string, noReplace bool, move
 	if err != nil {
 		return err
 	}
+	t.dropUndo(from, to)
 	if src.IsDir() {
 		return t.renameDir(ctx, src, dst, to, moved)
 	}
@@ -124,6 +130,7 @@ func (t *Tree) renameFile(ctx context.Context, src Entry, to string, moved Moved
 		size = t.storedSize(src)
 	}
 	h := t.copyHeaders(src)
+	begun := t.o.Now()
 	o, err := t.o.Copy(ctx, s3client.Object{Bucket: src.Bucket, Key: src.Key, Size: size, ETag: src.ETag, Modified: src.Modified},
 		bucket, key, h)
 	if err != nil {
@@ -137,6 +144,9 @@ func (t *Tree) renameFile(ctx context.Context, src Entry, to string, moved Moved
 	dir, name := split(src.Path)
 	if into, _ := split(to); into != dir {
 		err = t.keepDir(ctx, dir, name)
+	}
+	if err == nil && t.o.Now().Sub(begun) > longCopy {
+		err = t.isStill(ctx, src)
 	}
 	if err == nil {
 		err = t.deleteSource(ctx, src)
@@ -155,6 +165,21 @@ func (t *Tree) renameFile(ctx context.Context, src Entry, to string, moved Moved
 		return fmt.Errorf("keep its directory: %w", err)
 	}
 	return nil
+}
+
+// isStill asks whether the store has a file as it was copied: s3client.Changed when it does not. Of one that is gone there is nothing
+// to lose.
+func (t *Tree) isStill(ctx context.Context, src Entry) error {
+	now, err := t.o.Store.Head(ctx, src.Bucket, src.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound), err == nil && now.ETag == src.ETag:
+		return nil
+	case err == nil:
+		err = &s3client.Error{Op: "HEAD Object", Bucket: src.Bucket, Key: src.Key, Kind: s3client.Changed, Err: fmt.Errorf(
+			"version %s was copied, version %s is stored now", src.ETag, now.ETag)}
+	}
+	t.forget(src.Path)
+	return fmt.Errorf("copied, but the old name is not deleted: %w", err)
 }
 
 // deleteSource deletes what has been copied. ErrCopied: perhaps it has.

@@ -1,12 +1,15 @@
 package tree
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -116,7 +119,7 @@ func TestRenameDir(t *testing.T) {
 	r.lookup("d")
 	r.last = r.mem.Counts()
 	r.ok(r.tree.Rename(r.ctx, "d", "empty", false, func(_, fk, _, tk string, _ s3client.Object) { calls = append(calls, fk+">"+tk) }))
-	r.cost("L2 C7 M1 D1")
+	r.cost("L3 C7 M2 D1")
 	var want []string
 	for _, k := range keys {
 		want = append(want, "empty"+k[1:])
@@ -235,11 +238,14 @@ func TestRenameWhoseDeletionFails(t *testing.T) {
 	r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), s3client.Temporary)
 	r.list("", "a b")
 	// Its answer is lost: the copy is all that there is.
-	r = newRig(t, Options{Bucket: bkt})
-	r.object("a", "A")
-	r.fault.Add(s3fault.Rule{Call: "Delete", After: s3client.Temporary})
-	r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), ErrCopied)
-	r.list("", "b")
+	for _, rule := range []s3fault.Rule{{After: s3client.Temporary}, {Refused: s3client.Throttled}, {Refused: s3client.Denied}} {
+		r = newRig(t, Options{Bucket: bkt})
+		r.object("a", "A")
+		rule.Call = "Delete"
+		r.fault.Add(rule)
+		r.fails(r.tree.Rename(r.ctx, "a", "b", false, nil), ErrCopied)
+		r.list("", "b")
+	}
 	// It is refused: what was unsaved under the new name is still there, with attributes of its own.
 	r = newRig(t, Options{Bucket: bkt, Full: true})
 	r.object("a", "A", "mode", "33261")
@@ -285,6 +291,98 @@ func TestRenameOfAChangedSource(t *testing.T) {
 	r.clock.add(time.Hour)
 	if got := r.mem.Keys(bkt); strings.Contains(strings.Join(got, " "), "d/") {
 		t.Errorf("%q", got)
+	}
+}
+
+// changeDuring changes an object behind the nth copy of a rename.
+func (r *rig) changeDuring(nth int, takes time.Duration, change func()) {
+	n := 0
+	r.tree.o.Copy = func(ctx context.Context, src s3client.Object, bucket, key string, h *s3client.Headers) (s3client.Object, error) {
+		o, err := r.tree.copyOnce(ctx, src, bucket, key, h)
+		if n++; n == nth {
+			r.clock.add(takes)
+			change()
+		}
+		return o, err
+	}
+}
+
+// What another host stores at the old name while a file is copied stays there. A copy that took less than a second is not
+// worth a look.
+func TestRenameKeepsWhatSomebodyStoredMeanwhile(t *testing.T) {
+	for _, noReplace := range []bool{false, true} {
+		r := newRig(t, Options{Bucket: bkt, Full: true})
+		r.object("a", "old", "mtime", "1")
+		r.lookup("a")
+		r.changeDuring(1, time.Minute, func() { r.object("a", "newer, another host's", "mtime", "2") })
+		err := r.tree.Rename(r.ctx, "a", "b", noReplace, nil)
+		if !errors.Is(err, s3client.Changed) || errors.Is(err, ErrCopied) {
+			t.Errorf("rename: %v", err)
+		}
+		r.list("", "a b")
+		if e := r.lookup("a"); e.Size != 21 {
+			t.Errorf("%+v", e)
+		}
+		if got, _ := r.mem.Bytes(bkt, "a"); string(got) != "newer, another host's" {
+			t.Errorf("the old name has %q", got)
+		}
+	}
+	for call, want := range map[string]string{"": "H1 C1 D1", "Head": "C1"} { // of what cannot be looked at nothing is deleted
+		r := newRig(t, Options{Bucket: bkt, Full: true})
+		r.object("a", "A", "mtime", "1")
+		r.lookup("a")
+		r.missing("b")
+		r.changeDuring(1, 2*time.Second, func() {})
+		if call != "" {
+			r.fault.Add(s3fault.Rule{Call: call, Before: s3client.Temporary})
+		}
+		r.last = r.mem.Counts()
+		if err := r.tree.Rename(r.ctx, "a", "b", false, nil); (err != nil) != (call != "") || errors.Is(err, ErrCopied) {
+			t.Errorf("rename: %v", err)
+		}
+		r.cost(want)
+	}
+}
+
+// So does what comes, or is changed, below a directory; the other objects are under the new name alone.
+func TestRenameDirKeepsWhatSomebodyStoredMeanwhile(t *testing.T) {
+	for _, held := range []int{0, 2} {
+		var log bytes.Buffer
+		r := newRig(t, Options{Bucket: bkt, Full: true, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		r.tree.renamings.mostHeld = held
+		for _, k := range []string{"d/a", "d/b", "d/c", "d/sub/x"} {
+			r.object(k, "old")
+		}
+		r.object("d/", "")
+		r.object("d/sub/", "")
+		r.lookup("d")
+		moved := make(map[string]bool)
+		var once sync.Once
+		r.fault.Add(s3fault.Rule{Call: "Copy", Key: "e/sub/x", Hook: func(context.Context, s3fault.Call) error {
+			for _, there := r.mem.Object(bkt, "e/b"); !there; _, there = r.mem.Object(bkt, "e/b") { // they are copied at the same time
+				runtime.Gosched()
+			}
+			once.Do(func() {
+				r.clock.add(time.Minute)
+				r.object("d/b", "newer, another host's")
+				r.object("d/new", "another host's")
+			})
+			return nil
+		}})
+		r.ok(r.tree.Rename(r.ctx, "d", "e", false, func(_, from, _, _ string, _ s3client.Object) { moved[from] = true }))
+		if got := strings.Join(r.mem.Keys(bkt), " "); got != "d/ d/b d/new e/ e/a e/b e/c e/sub/ e/sub/x" {
+			t.Errorf("held %d: %s", held, got)
+		}
+		if got, _ := r.mem.Bytes(bkt, "d/b"); string(got) != "newer, another host's" {
+			t.Errorf("held %d: the old name has %q", held, got)
+		}
+		if len(moved) != 4 || moved["d/b"] {
+			t.Errorf("held %d: moved %v", held, moved)
+		}
+		r.list("d", "b new")
+		if !strings.Contains(log.String(), "stay under its old name") || !strings.Contains(log.String(), "objects=3") {
+			t.Errorf("the log says %s", log.String())
+		}
 	}
 }
 

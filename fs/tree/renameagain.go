@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,9 +14,9 @@ import (
 	"pailfs/s3client"
 )
 
-// The end of a directory's rename that the death of the process has interrupted. What it had done is found out object by
-// object, from listings of both names side by side: nothing but the intent was kept. An object that somebody has stored
-// since, under either name, is left where it is.
+// The end of a directory's rename that the death of the process has interrupted, or that could not be ended by its call. What it
+// had done is found out object by object, from listings of both names side by side: nothing but the intent was kept. An object
+// that somebody has stored since, under either name, is left where it is; so is one whose file has unsaved bytes under either.
 
 // begunSlack is how far the store's clock may be behind ours when its objects are told to be older than a rename.
 const begunSlack = 5 * time.Second
@@ -27,6 +28,7 @@ type again struct {
 	mu    struct {
 		sync.Mutex
 		markers []string // to be deleted last
+		kept    above
 		stayed  int
 	}
 }
@@ -38,8 +40,9 @@ func (t *Tree) IntentPaths(in Intent) (from, to string, ok bool) {
 	return from, to, ok1 && ok2 && from != "" && to != "" && !under(from, to) && !under(to, from)
 }
 
-// CompleteRename ends the rename of a directory that an earlier run had begun: it completes it, or takes back what had
-// failed already. The caller has both names. When it returns nil the note is gone; after an error it may be called again.
+// CompleteRename ends the rename of a directory that an earlier run had begun, or that was left (Intents): it completes it, or
+// takes back what had failed already. The caller has both names. When it returns nil the note is gone; after an error it may be
+// called again.
 func (t *Tree) CompleteRename(ctx context.Context, token uint64, in Intent, moved Moved) error {
 	fail := func(err error) error { return fmt.Errorf("complete the rename of %s: %w", &in, err) }
 	from, to, ok := t.IntentPaths(in)
@@ -48,6 +51,8 @@ func (t *Tree) CompleteRename(ctx context.Context, token uint64, in Intent, move
 		return fail(ErrReadOnly)
 	case !ok:
 		return fail(ErrInvalid)
+	case !t.o.Intents.IsLeft(token):
+		return nil // dropped while this call waited for the names
 	}
 	for _, p := range []string{from, to} {
 		if err := t.drain(ctx, p); err != nil {
@@ -87,11 +92,11 @@ func (r *again) complete(ctx context.Context) error {
 				continue
 			}
 			r.found.Add(1)
-			if o.Modified.After(in.Begun.Add(begunSlack)) {
-				r.stays() // it was stored after the rename began
+			m.key = r.newKey(o.Key)
+			if m.src.Modified.After(in.Begun.Add(begunSlack)) || t.hasUnsaved(in.FromBucket, o.Key) || t.hasUnsaved(in.ToBucket, m.key) {
+				r.stays(o.Key) // it was stored after the rename began, or its file will be
 				continue
 			}
-			m.key = r.newKey(o.Key)
 			at, err := there.at(ctx, m.key)
 			if err != nil {
 				return err
@@ -110,13 +115,19 @@ func (r *again) complete(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.deleteKeys(ctx, in.FromBucket, r.mu.markers)
+	return r.deleteMarkers(ctx, in.FromBucket)
 }
 
-func (r *again) stays() {
+func (r *again) stays(key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.mu.kept.add(key)
 	r.mu.stayed++
+}
+
+// deleteMarkers deletes the markers of directories in which nothing stays.
+func (r *again) deleteMarkers(ctx context.Context, bucket string) error {
+	return r.deleteKeys(ctx, bucket, slices.DeleteFunc(r.mu.markers, func(k string) bool { return r.mu.kept[k] }))
 }
 
 // copyMissing gives the objects of a page that are under the new name, copying those that are not.
@@ -131,7 +142,7 @@ func (r *again) copyMissing(ctx context.Context, moves []*move) (done []*move, e
 				return fmt.Errorf("copy %s: %w", m.src.Key, err)
 			}
 			if !ok {
-				r.stays()
+				r.stays(m.src.Key)
 				return nil
 			}
 			r.copied.Add(1)
@@ -209,7 +220,35 @@ func (r *again) deleteKeys(ctx context.Context, bucket string, keys []string) er
 	return nil
 }
 
-// takeBack deletes the copies whose source is still there.
+// hasUnsaved says whether a key has a change that the store does not have yet.
+func (t *Tree) hasUnsaved(bucket, key string) bool {
+	c := t.changeOf(bucket, key)
+	return c != nil && c.live() && c.pinned()
+}
+
+// isMadeHere says whether this mount has made what is under a key, or is about to, by another call than a rename's.
+func (t *Tree) isMadeHere(bucket, key string) bool {
+	c := t.changeOf(bucket, key)
+	return c != nil && c.live()
+}
+
+// changeOf is the change that was made here of what a key's name is; nil: none.
+func (t *Tree) changeOf(bucket, key string) *change {
+	path, ok := t.space.pathOf(bucket, key)
+	if !ok {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.mu.overlay.get(path, t.o.Now())
+	if c == nil {
+		return nil
+	}
+	as := *c
+	return &as
+}
+
+// takeBack deletes the copies whose source is still there, of those that may be the failed rename's.
 func (r *again) takeBack(ctx context.Context) error {
 	t, in := r.t, &r.intent
 	there := &cursor{t: t, bucket: in.FromBucket, prefix: in.From}
@@ -222,8 +261,9 @@ func (r *again) takeBack(ctx context.Context) error {
 			case err != nil:
 				return err
 			case o.Key == in.To && in.KeepMarker:
-			case src == nil || src.ETag != o.ETag || src.Size != o.Size:
-				r.stays()
+			case src == nil || src.ETag != o.ETag || src.Size != o.Size, t.isMadeHere(in.ToBucket, o.Key),
+				o.Modified.Before(in.Begun.Add(-begunSlack)), o.Modified.After(in.Failed.Add(begunSlack)):
+				r.stays(o.Key)
 			case isMarker(o.Key):
 				r.mu.markers = append(r.mu.markers, o.Key)
 			default:
@@ -235,7 +275,7 @@ func (r *again) takeBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return r.deleteKeys(ctx, in.ToBucket, r.mu.markers)
+	return r.deleteMarkers(ctx, in.ToBucket)
 }
 
 // cursor walks along a listing beside another one.

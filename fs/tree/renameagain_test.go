@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 type intents struct {
 	mu   sync.Mutex
 	all  map[uint64]Intent
+	left map[uint64]bool // those of this run
 	next uint64
 	log  []string
 	full error
@@ -58,6 +60,28 @@ func (j *intents) End(token uint64) error {
 	delete(j.all, token)
 	j.log = append(j.log, "end")
 	return nil
+}
+
+func (j *intents) Leave(token uint64, i Intent) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.left == nil {
+		j.left = make(map[uint64]bool)
+	}
+	j.all[token], j.left[token] = i, true
+}
+
+func (j *intents) IsLeft(token uint64) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	_, ok := j.all[token]
+	return ok
+}
+
+func (j *intents) Left() map[uint64]Intent {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return maps.Clone(j.all)
 }
 
 // only is the one intent that is left, or none.
@@ -188,13 +212,16 @@ func TestARenameThatFailedIsTakenBack(t *testing.T) {
 // What somebody has changed since is left where it is.
 func TestACompletedRenameKeepsWhatCameSince(t *testing.T) {
 	for stage, want := range map[string]string{
-		StageCopy:   "from/changed from/new to/changed to/deleted to/moved to/same",
-		StageDelete: "from/changed from/deleted from/moved from/new to/changed to/same",
+		StageCopy:   "from/ from/changed from/new to/ to/changed to/deleted to/moved to/same to/sub/",
+		StageDelete: "from/ from/changed from/deleted from/moved from/new to/ to/changed to/same to/sub/",
 	} {
 		var j intents
 		r := newRig(t, Options{Bucket: bkt, Intents: &j})
 		for _, name := range []string{"changed", "deleted", "moved", "same"} {
 			r.object("from/"+name, "old")
+		}
+		for _, marker := range []string{"from/", "to/", "from/sub/", "to/sub/"} { // what stays, stays in its directory
+			r.object(marker, "")
 		}
 		r.object("to/changed", "newer, another's")
 		r.object("to/same", "old")
@@ -211,6 +238,138 @@ func TestACompletedRenameKeepsWhatCameSince(t *testing.T) {
 	for _, in := range []Intent{{FromBucket: "x", From: "a/", ToBucket: bkt, To: "b/"}, {FromBucket: bkt, From: "p/a/", ToBucket: bkt, To: "q/b/"},
 		{FromBucket: bkt, From: "p/a/", ToBucket: bkt, To: "p/a/b/"}, {}} {
 		r.fails(r.tree.CompleteRename(r.ctx, 1, in, noMove), ErrInvalid)
+	}
+}
+
+// What is taken back was made while the rename went on, and not by anybody else: neither before nor since, nor by this mount.
+func TestOnlyTheCopiesOfAFailedRenameAreTakenBack(t *testing.T) {
+	var j intents
+	r := newRig(t, Options{Bucket: bkt, Intents: &j})
+	for _, name := range []string{"before", "copy", "since", "made", "unsaved"} {
+		r.object("from/"+name, "same")
+	}
+	r.object("to/before", "same")
+	r.clock.add(time.Minute)
+	in := Intent{FromBucket: bkt, From: "from/", ToBucket: bkt, To: "to/", Stage: StageUndo, Begun: r.clock.Now(), Failed: r.clock.Now().Add(time.Minute)}
+	r.clock.add(time.Minute)
+	r.object("to/copy", "same")
+	_, err := r.tree.Create("to/made", Attr{})
+	r.ok(err)
+	r.tree.Stored(bkt, "to/made", r.object("to/made", "same"))
+	r.object("to/unsaved", "same")
+	r.lookup("to/unsaved")
+	r.tree.Written("to/unsaved", r.clock.Now())
+	r.clock.add(10 * time.Second)
+	r.object("to/since", "same")
+	token, _ := j.Begin(in)
+	r.ok(r.tree.CompleteRename(r.ctx, token, in, noMove))
+	left := slices.DeleteFunc(r.mem.Keys(bkt), func(k string) bool { return strings.HasPrefix(k, "from/") })
+	if got := strings.Join(left, " "); got != "to/before to/made to/since to/unsaved" || len(r.mem.Keys(bkt)) != 9 {
+		t.Errorf("%s", got)
+	}
+}
+
+// A rename ends what was to take back a failed one of its names, and no other.
+func TestARenameEndsTheUndoOfItsNames(t *testing.T) {
+	for _, c := range []struct {
+		from, to string
+		ends     bool
+	}{
+		{"from", "new", true}, {"from", "to", true}, {"from/c", "c", true}, {"x", "to/x", true}, {"up/x", "from/d/x", true},
+		{"x", "y", false}, {"up", "tot", false}, {"x", "fro", false},
+	} {
+		var j intents
+		r := newRig(t, Options{Bucket: bkt, Intents: &j})
+		for _, k := range []string{"from/a", "from/b", "from/c", "from/d/e", "x", "up/x"} {
+			r.object(k, k)
+		}
+		r.fault.Add(s3fault.Rule{Call: "Copy", Key: "to/c", Before: s3client.Denied})
+		r.fault.Add(s3fault.Rule{Call: "DeleteMany", Before: s3client.Temporary})
+		r.fails(r.tree.Rename(r.ctx, "from", "to", false, nil), s3client.Denied)
+		r.fault.Clear()
+		token, in, ok := j.only(t)
+		if !ok || in.Stage != StageUndo || !j.left[token] || in.Failed.IsZero() {
+			t.Fatalf("%v %+v", ok, in)
+		}
+		for _, k := range r.mem.Keys(bkt) { // somebody has cleared up
+			if strings.HasPrefix(k, "to/") {
+				r.mem.Remove(bkt, k)
+			}
+		}
+		r.clock.add(time.Hour)
+		r.ok(r.tree.Rename(r.ctx, c.from, c.to, false, nil))
+		if j.IsLeft(token) == c.ends {
+			t.Errorf("%s to %s: left %v", c.from, c.to, j.IsLeft(token))
+		}
+		if c.ends { // who had waited for the names does nothing
+			r.last = r.mem.Counts()
+			r.ok(r.tree.CompleteRename(r.ctx, token, in, noMove))
+			r.cost("")
+		}
+	}
+}
+
+// A file with unsaved bytes under either name keeps both as they are: what it was made from, and what it is to replace.
+func TestACompletedRenameLeavesUnsavedFilesAlone(t *testing.T) {
+	for _, stage := range []string{StageCopy, StageDelete} {
+		var j intents
+		r := newRig(t, Options{Bucket: bkt, Full: true, Intents: &j})
+		for _, name := range []string{"copied", "edited", "new", "over"} {
+			r.object("from/"+name, "old")
+		}
+		for _, name := range []string{"copied", "edited", "over"} {
+			r.object("to/"+name, "old")
+		}
+		base, _ := r.mem.Object(bkt, "from/edited")
+		r.tree.RecoveredFile(bkt, "from/edited", 9, r.clock.Now(), base, nil)
+		r.tree.RecoveredFile(bkt, "to/new", 9, r.clock.Now(), s3client.Object{}, nil)
+		base, _ = r.mem.Object(bkt, "to/over")
+		r.tree.RecoveredFile(bkt, "to/over", 9, r.clock.Now(), base, nil)
+		in := Intent{FromBucket: bkt, From: "from/", ToBucket: bkt, To: "to/", Stage: stage, Begun: r.clock.Now()}
+		token, _ := j.Begin(in)
+		r.ok(r.tree.CompleteRename(r.ctx, token, in, noMove))
+		if got := strings.Join(r.mem.Keys(bkt), " "); got != "from/edited from/new from/over to/copied to/edited to/over" {
+			t.Errorf("%s: %s", stage, got)
+		}
+		if e := r.lookup("to/new"); e.Size != 9 || !e.Pending {
+			t.Errorf("%s: %+v", stage, e)
+		}
+	}
+}
+
+// A directory whose old names could not be deleted, or not all, is left to be completed: it does not stay half under each name.
+func TestARenameWhoseDeletionsFailIsLeftToBeCompleted(t *testing.T) {
+	for name, rules := range map[string][]s3fault.Rule{
+		"all":  {{Call: "DeleteMany", Before: s3client.Temporary}},
+		"one":  {{Call: "DeleteMany", Key: "d/b", Before: s3client.Denied}, {Call: "Delete", Key: "d/b", Before: s3client.Denied}},
+		"list": {{Call: "List", Nth: 2, Before: s3client.Temporary}},
+	} {
+		var j intents
+		r := newRig(t, Options{Bucket: bkt, Full: true, Intents: &j})
+		for _, k := range []string{"d/a", "d/b", "d/c"} {
+			r.object(k, k)
+		}
+		r.lookup("d")
+		r.missing("e")
+		for _, rule := range rules {
+			r.fault.Add(rule)
+		}
+		if err := r.tree.Rename(r.ctx, "d", "e", false, nil); err == nil {
+			t.Errorf("%s: renamed", name)
+		}
+		r.fault.Clear()
+		token, in, ok := j.only(t)
+		if !ok || in.Stage != StageDelete || !j.left[token] || len(r.tree.Renamings()) != 0 {
+			t.Fatalf("%s: %v %+v", name, ok, in)
+		}
+		r.ok(r.tree.CompleteRename(r.ctx, token, in, noMove))
+		if got := strings.Join(r.mem.Keys(bkt), " "); got != "e/a e/b e/c" {
+			t.Errorf("%s: %s", name, got)
+		}
+		if _, _, ok := j.only(t); ok {
+			t.Errorf("%s: the intent is left", name)
+		}
+		r.missing("d")
 	}
 }
 
@@ -288,7 +447,7 @@ func TestRenameOfManyObjects(t *testing.T) {
 			continue
 		}
 		r.ok(err)
-		if below("d/") != 1 || below("e/") != n+2 || moved != n {
+		if below("d/") != 2 || below("e/") != n+2 || moved != n+1 { // d/s0/new stays, and d/ with it
 			t.Errorf("%d and %d, %d moved", below("d/"), below("e/"), moved)
 		}
 		r.list("d", "s0/")

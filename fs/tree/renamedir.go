@@ -18,8 +18,8 @@ import (
 )
 
 // The rename of a directory. All objects are copied, page by page of the source's listing while earlier ones are being
-// copied; only then the sources are deleted. Up to maxHeld objects are held in memory and recorded one by one. Of more
-// only a sum of key and ETag is: the source is listed again for its deletion, and what was not copied stays.
+// copied; only then the sources are listed again and deleted: what is not what was copied stays. Up to maxHeld objects are held in
+// memory and recorded one by one. Of more only a sum of key and ETag is.
 
 // move is an object of a directory that is being renamed.
 type move struct {
@@ -67,8 +67,8 @@ func (t *Tree) renameDir(ctx context.Context, src Entry, dst *Entry, to string, 
 		}
 		return err
 	}
-	err = r.finish(ctx, moved)
-	r.end(true) // the caller knows what became of it
+	done, err := r.finish(ctx, moved)
+	r.end(done)
 	return notStale(err)
 }
 
@@ -81,39 +81,37 @@ func notStale(err error) error {
 	return err
 }
 
-// finish deletes the sources. What cannot be deleted stays under both names.
-func (r *dirRename) finish(ctx context.Context, moved Moved) error {
+// finish deletes the sources. What cannot be deleted stays under both names, and is deleted later: then it is not done.
+func (r *dirRename) finish(ctx context.Context, moved Moved) (done bool, err error) {
 	t := r.t
 	moves, many := r.settle()
 	t.recordCopies(r.src, r.to, moves)
 	dir, name := split(r.from)
 	if err := t.keepDir(ctx, dir, name); err != nil {
-		return fmt.Errorf("keep its directory: %w", err)
+		return false, fmt.Errorf("keep its directory: %w", err)
 	}
 	r.enter(StageDelete)
-	failed, stayed, err := r.deleteSources(ctx, moves, many, moved)
-	if stayed > 0 || many != nil && len(failed) > 0 {
+	d := &deletion{dirRename: r, many: many, moved: moved, failed: make(map[string]error), stay: make(map[string]bool)}
+	err = d.run(ctx, moves)
+	for k := range d.failed {
+		d.stay[k] = true
+	}
+	if many != nil && len(d.stay) > 0 {
 		t.forgetDirs(r.from)
 	} else {
-		t.recordMoves(r.src, r.to, moves, failed, err)
+		t.recordMoves(r.src, r.to, moves, d.stay, err)
 	}
-	if stayed > 0 {
-		t.o.Log.WarnContext(ctx, "objects that came below a directory while it was renamed stay under its old name", "from", r.from, "to", r.to,
-			"objects", stayed)
-	}
-	for i := range moves {
-		m := &moves[i]
-		if err == nil && !m.gone && failed[m.src.Key] == nil {
-			moved(m.src.Bucket, m.src.Key, r.intent.ToBucket, m.key, m.dst)
-		}
+	if n := len(d.stay) - len(d.failed); n > 0 {
+		t.o.Log.WarnContext(ctx, "objects that came or were changed below a directory while it was renamed stay under its old name",
+			"from", r.from, "to", r.to, "objects", n)
 	}
 	if err != nil {
-		return fmt.Errorf("copied, but the old names could not be deleted: %w", err)
+		return false, fmt.Errorf("copied, but the old names could not be deleted: %w", err)
 	}
-	for k, err := range failed {
-		return fmt.Errorf("copied, but %d old names could not be deleted, %q first: %w", len(failed), k, err)
+	for k, err := range d.failed {
+		return false, fmt.Errorf("copied, but %d old names could not be deleted, %q first: %w", len(d.failed), k, err)
 	}
-	return t.keepDir(ctx, dir, "")
+	return true, t.keepDir(ctx, dir, "")
 }
 
 // unsavedUnder is a path below dir with changes that content has not stored, "" when there is none.
@@ -253,52 +251,133 @@ func (t *Tree) listAll(ctx context.Context, bucket, prefix string, page func(obj
 	}
 }
 
-// deleteSources deletes the old names. Of many objects left is how many are there that were not when they were copied.
-func (r *dirRename) deleteSources(ctx context.Context, moves []move, many []sum, moved Moved) (failed map[string]error, left int, err error) {
-	if many == nil {
-		keys := make([]string, 0, len(moves))
-		for i := range moves {
-			if !moves[i].gone {
-				keys = append(keys, moves[i].src.Key)
-			}
-		}
-		failed, err = r.t.deleteKeys(ctx, r.intent.FromBucket, keys, &r.deleted)
-		return failed, 0, err
+// deletion deletes the old names of a directory whose copies are all there.
+type deletion struct {
+	*dirRename
+	held   map[string]*move // by key; nil when there are many
+	many   []sum
+	moved  Moved
+	failed map[string]error
+	stay   map[string]bool // keys of what came, or was changed, since it was copied
+}
+
+// run lists the sources once more and deletes those that are what was copied, page by page: another host may have stored
+// others while the copies were made. What the listing does not show yet goes last, with the markers.
+func (d *deletion) run(ctx context.Context, moves []move) error {
+	unlisted := make(map[string]s3client.Object)
+	if d.many == nil {
+		d.held = make(map[string]*move, len(moves))
 	}
-	failed = make(map[string]error)
-	var markers []string
-	err = r.t.listAll(ctx, r.intent.FromBucket, r.intent.From, func(objects []s3client.Object, _ time.Time) error {
-		var keys []string
+	for i := range moves {
+		if m := &moves[i]; !m.gone {
+			d.held[m.src.Key], unlisted[m.src.Key] = m, m.src
+		}
+	}
+	var last []s3client.Object
+	err := d.t.listAll(ctx, d.intent.FromBucket, d.intent.From, func(objects []s3client.Object, asked time.Time) error {
 		var here []s3client.Object
 		for _, o := range objects {
-			_, copied := slices.BinarySearchFunc(many, r.sumOf(&o), sum.compare)
+			delete(unlisted, o.Key)
+			same, err := d.isCopied(ctx, &o)
 			switch {
-			case !copied:
-				left++
+			case err != nil:
+				return err
+			case !same && !d.t.removed(&o, asked):
+				d.stay[o.Key] = true
+			case !same:
 			case isMarker(o.Key):
-				markers = append(markers, o.Key)
+				last = append(last, o)
 			default:
-				keys, here = append(keys, o.Key), append(here, o)
+				here = append(here, o)
 			}
 		}
-		bad, err := r.t.deleteKeys(ctx, r.intent.FromBucket, keys, &r.deleted)
-		maps.Copy(failed, bad)
-		for i := range here {
-			o := &here[i]
-			if err == nil && bad[o.Key] == nil {
-				to := *o
-				to.Bucket, to.Key = r.intent.ToBucket, r.newKey(o.Key)
-				moved(o.Bucket, o.Key, to.Bucket, to.Key, to)
-			}
-		}
-		return err
+		return d.remove(ctx, here)
 	})
-	if err == nil {
-		var bad map[string]error
-		bad, err = r.t.deleteKeys(ctx, r.intent.FromBucket, markers, &r.deleted)
-		maps.Copy(failed, bad)
+	if err != nil {
+		return err
 	}
-	return failed, left, err
+	var kept above
+	for k := range d.stay {
+		kept.add(k)
+	}
+	for k := range d.failed {
+		kept.add(k)
+	}
+	last = slices.DeleteFunc(slices.AppendSeq(last, maps.Values(unlisted)), func(o s3client.Object) bool {
+		if kept[o.Key] {
+			d.stay[o.Key] = true
+		}
+		return kept[o.Key]
+	})
+	return d.remove(ctx, last)
+}
+
+// above are the markers of the directories that still have something: they stay with it, and some stores would refuse to delete them.
+type above map[string]bool
+
+func (a *above) add(key string) {
+	if *a == nil {
+		*a = make(above)
+	}
+	for i := range len(key) - 1 {
+		if key[i] == '/' {
+			(*a)[key[:i+1]] = true
+		}
+	}
+}
+
+// isCopied says whether an object is what was copied, or gone. A listing may be late: where it shows another version HEAD tells.
+func (d *deletion) isCopied(ctx context.Context, o *s3client.Object) (bool, error) {
+	if known, same := d.copied(o); !known || same {
+		return same, nil
+	}
+	now, err := d.t.o.Store.Head(ctx, o.Bucket, o.Key)
+	switch {
+	case errors.Is(err, s3client.NotFound):
+		return true, nil
+	case err != nil:
+		return false, err
+	}
+	now.Key = o.Key
+	_, same := d.copied(&now)
+	return same, nil
+}
+
+// copied says whether some version of an object's key was copied, and whether this one was.
+func (d *deletion) copied(o *s3client.Object) (known, same bool) {
+	if d.many == nil {
+		m := d.held[o.Key]
+		return m != nil, m != nil && m.src.ETag == o.ETag
+	}
+	s := d.sumOf(o)
+	_, same = slices.BinarySearchFunc(d.many, s, sum.compare)
+	i, _ := slices.BinarySearchFunc(d.many, sum{key: s.key}, sum.compare)
+	return i < len(d.many) && d.many[i].key == s.key, same
+}
+
+// remove deletes old names, and tells of those that are gone.
+func (d *deletion) remove(ctx context.Context, objects []s3client.Object) error {
+	keys := make([]string, len(objects))
+	for i := range objects {
+		keys[i] = objects[i].Key
+	}
+	failed, err := d.t.deleteKeys(ctx, d.intent.FromBucket, keys, &d.deleted)
+	if err != nil {
+		return err
+	}
+	maps.Copy(d.failed, failed)
+	for _, o := range objects {
+		if failed[o.Key] != nil {
+			continue
+		}
+		to := o
+		to.Bucket, to.Key = d.intent.ToBucket, d.newKey(o.Key)
+		if m := d.held[o.Key]; m != nil {
+			to = m.dst
+		}
+		d.moved(d.intent.FromBucket, o.Key, to.Bucket, to.Key, to)
+	}
+	return nil
 }
 
 // undo deletes the copies of a rename that failed, also those whose outcome is unknown. The marker of a directory that
@@ -306,8 +385,9 @@ func (r *dirRename) deleteSources(ctx context.Context, moves []move, many []sum,
 func (r *dirRename) undo(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoFor)
 	defer cancel()
-	r.enter(StageUndo)
 	t := r.t
+	r.intent.Failed = t.o.Now()
+	r.enter(StageUndo)
 	defer t.forgetDirs(r.to)
 	moves, many := r.settle()
 	var keys []string

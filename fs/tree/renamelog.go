@@ -23,7 +23,8 @@ type Intent struct {
 	ToBucket, To     string
 	Stage            string
 	Begun            time.Time
-	KeepMarker       bool // the new name was an empty directory before
+	Failed           time.Time // when StageUndo began; notes of earlier versions do not say it: then nothing is taken back
+	KeepMarker       bool      // the new name was an empty directory before
 }
 
 func (i *Intent) String() string {
@@ -36,6 +37,12 @@ type Intents interface {
 	Begin(i Intent) (token uint64, err error)
 	Change(token uint64, i Intent) error
 	End(token uint64) error
+	// Leave leaves a rename that could not be ended to who calls CompleteRename for those of earlier runs.
+	Leave(token uint64, i Intent)
+	// IsLeft says whether one that was left, by this run or an earlier one, has not ended yet.
+	IsLeft(token uint64) bool
+	// Left are those.
+	Left() map[uint64]Intent
 }
 
 // Renaming tells how far the rename of a directory is.
@@ -138,8 +145,11 @@ func (r *renaming) enter(stage string) {
 	}
 }
 
-// end takes a rename off the list, and its note away when nothing of it is left to do.
+// end takes a rename off the list, and its note away when nothing of it is left to do. What is left of one of this run others do.
 func (r *renaming) end(complete bool) {
+	if r.noted && !complete && !r.earlier {
+		defer r.t.o.Intents.Leave(r.token, r.intent)
+	}
 	if r.noted && complete {
 		if err := r.t.o.Intents.End(r.token); err != nil {
 			r.t.o.Log.Error("the note of a rename stays in the journal", "from", r.from, "to", r.to, "err", err)
@@ -148,6 +158,25 @@ func (r *renaming) end(complete bool) {
 	r.t.renamings.mu.Lock()
 	defer r.t.renamings.mu.Unlock()
 	delete(r.t.renamings.mu.all, r)
+}
+
+// dropUndo ends what was to take back failed renames of names that a rename touches: it could not tell what that makes from what
+// they have left. So their copies stay. The caller has the names, so that nobody is at it.
+func (t *Tree) dropUndo(from, to string) {
+	if t.o.Intents == nil {
+		return
+	}
+	touch := func(a, b string) bool { return a == b || under(a, b) || under(b, a) }
+	for token, in := range t.o.Intents.Left() {
+		was, into, ok := t.IntentPaths(in)
+		if !ok || in.Stage != StageUndo || !touch(was, from) && !touch(was, to) && !touch(into, from) && !touch(into, to) {
+			continue
+		}
+		t.o.Log.Warn("the copies of a rename that failed stay: one of their names is renamed", "from", was, "to", into)
+		if err := t.o.Intents.End(token); err != nil {
+			t.o.Log.Error("the note of a rename stays in the journal", "from", was, "to", into, "err", err)
+		}
+	}
 }
 
 // newKey is a source's key under the new name.

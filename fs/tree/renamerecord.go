@@ -99,8 +99,8 @@ func (t *Tree) recordCopies(src Entry, to string, moves []move) {
 	}
 }
 
-// recordMoves records what is no more under the old name; nothing when it is not known what was deleted.
-func (t *Tree) recordMoves(src Entry, to string, moves []move, failed map[string]error, err error) {
+// recordMoves records what is no more under the old name, all but the keys that stay; nothing when it is not known what was deleted.
+func (t *Tree) recordMoves(src Entry, to string, moves []move, stay map[string]bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forgetTreeLocked(src.Path)
@@ -111,14 +111,14 @@ func (t *Tree) recordMoves(src Entry, to string, moves []move, failed map[string
 	dirs := make(map[string]Entry)
 	vers := make(map[string]version)
 	var left []string
+	for key := range stay {
+		path, _ := t.space.pathOf(src.Bucket, key)
+		left = append(left, path)
+	}
 	for i := range moves {
 		m := &moves[i]
 		path, ok := t.space.pathOf(m.src.Bucket, m.src.Key)
-		if failed[m.src.Key] != nil {
-			left = append(left, path)
-			continue
-		}
-		if !ok {
+		if !ok || stay[m.src.Key] {
 			continue
 		}
 		if strings.HasSuffix(m.src.Key, "/") {

@@ -52,6 +52,11 @@ func (u *Uploader) lateAt(to target) lateOne {
 // it, neither a copy, whose source is deleted, nor a file's newer bytes. What makes the same object is not waited for: the
 // completion of the upload id itself, and any request of the same state of the file.
 func (u *Uploader) landed(ctx context.Context, to target, state, id string) error {
+	if u.o.Settled != nil { // here, and not in the Store: no slot is held
+		if err := u.o.Settled(ctx, to.bucket, to.key); err != nil {
+			return err
+		}
+	}
 	l := u.lateAt(to)
 	if l.until.IsZero() || id != "" && l.id == id || state != "" && l.state == state {
 		return nil

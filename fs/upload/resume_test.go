@@ -179,6 +179,8 @@ func TestUndecidedStoreSendsNothingAgain(t *testing.T) {
 	}{
 		{"not done", s3fault.Rule{Before: s3client.Temporary}, "CompleteUpload 1"},
 		{"done", s3fault.Rule{After: s3client.Temporary}, "Head 1"},
+		{"done, then slowed down", s3fault.Rule{Refused: s3client.Throttled}, "Head 1"},
+		{"done, then denied", s3fault.Rule{Refused: s3client.Denied}, "Head 1"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			reg := newBook(t)

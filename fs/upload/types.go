@@ -1,6 +1,7 @@
 package upload
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -88,6 +89,8 @@ type Options struct {
 	Verify   Verify
 	Register Register     // nil: none
 	Log      *slog.Logger // nil: nothing is logged
+	// Settled waits until what is stored under a name is not deleted by a request that has no answer (fs/late); nil: nobody knows.
+	Settled func(ctx context.Context, bucket, key string) error
 }
 
 func (o Options) withDefaults() Options {

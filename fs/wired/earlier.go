@@ -52,6 +52,7 @@ func (r *Rooms) loadEarlier(ctx context.Context) {
 		switch id := (content.ID{Bucket: op.Bucket, Key: op.Key}); op.Kind {
 		case outbox.KindDelete: // a file made over it replaces what it was to delete
 			r.Files.Replaces(id, op.ETag)
+			r.changes.ExpectDeletion(op.Bucket, op.Key)
 			continue
 		case outbox.KindHeaders: // the store may have them already, as another version
 			r.Files.Rewrites(id, op.ETag, op.Headers)

@@ -17,15 +17,17 @@ import (
 // renameKind is the kind of the notes in the journal that tell of directories that are being renamed.
 const renameKind = "rename"
 
-// Renames keeps the renames of directories in the journal (tree.Intents), and has those completed that an earlier run
-// did not end. Safe for concurrent use.
+// Renames keeps the renames of directories in the journal (tree.Intents), and has those completed that an earlier run did not
+// end, or a call of this one. Safe for concurrent use.
 type Renames struct {
 	journal durableNotes
 	log     *slog.Logger
 	mu      struct {
 		sync.Mutex
 		earlier map[uint64]*Unfinished // by their notes: what is not completed yet
+		fresh   []uint64               // those of this run that nobody is at yet
 	}
+	more chan struct{} // has something in it when there are such
 }
 
 type durableNotes interface {
@@ -33,12 +35,13 @@ type durableNotes interface {
 	Sync() error
 }
 
-// Unfinished is the rename of a directory that an earlier run had begun.
+// Unfinished is the rename of a directory that an earlier run had begun, or a call of this one could not end.
 type Unfinished struct {
 	tree.Intent
-	Tries int       // that failed
-	Err   error     // of the last
-	Next  time.Time // zero: none is planned
+	Earlier bool
+	Tries   int       // that failed
+	Err     error     // of the last
+	Next    time.Time // zero: none is planned
 }
 
 // renameNote is one in the journal. Keys may be any bytes.
@@ -50,19 +53,20 @@ type renameNote struct {
 	To         []byte    `json:"to"`
 	Stage      string    `json:"stage"`
 	Begun      time.Time `json:"begun"`
+	Failed     time.Time `json:"failed,omitzero"`
 	KeepMarker bool      `json:"keep_marker,omitempty"`
 }
 
 const renameNoteVersion = 1
 
 func newRenames(j durableNotes, log *slog.Logger) *Renames {
-	n := &Renames{journal: j, log: log}
+	n := &Renames{journal: j, log: log, more: make(chan struct{}, 1)}
 	n.mu.earlier = make(map[uint64]*Unfinished)
 	return n
 }
 
 func encodeRename(i tree.Intent) ([]byte, error) {
-	return json.Marshal(renameNote{renameNoteVersion, i.FromBucket, []byte(i.From), i.ToBucket, []byte(i.To), i.Stage, i.Begun, i.KeepMarker})
+	return json.Marshal(renameNote{renameNoteVersion, i.FromBucket, []byte(i.From), i.ToBucket, []byte(i.To), i.Stage, i.Begun, i.Failed, i.KeepMarker})
 }
 
 func decodeRename(data []byte) (tree.Intent, error) {
@@ -73,7 +77,7 @@ func decodeRename(data []byte) (tree.Intent, error) {
 		err = fmt.Errorf("format %d, stage %q", n.Version, n.Stage)
 	}
 	return tree.Intent{FromBucket: n.FromBucket, From: string(n.From), ToBucket: n.ToBucket, To: string(n.To), Stage: n.Stage,
-		Begun: n.Begun, KeepMarker: n.KeepMarker}, err
+		Begun: n.Begun, Failed: n.Failed, KeepMarker: n.KeepMarker}, err
 }
 
 // Begin is durable when it returns.
@@ -107,6 +111,60 @@ func (n *Renames) End(token uint64) error {
 	return n.journal.DropNote(token)
 }
 
+// Leave has a rename of this run completed in the background.
+func (n *Renames) Leave(token uint64, i tree.Intent) {
+	n.mu.Lock()
+	n.mu.earlier[token] = &Unfinished{Intent: i}
+	n.mu.fresh = append(n.mu.fresh, token)
+	n.mu.Unlock()
+	select {
+	case n.more <- struct{}{}:
+	default:
+	}
+}
+
+// IsLeft says whether a rename is to be completed still.
+func (n *Renames) IsLeft(token uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.mu.earlier[token] != nil
+}
+
+// Left are the renames that are to be completed still.
+func (n *Renames) Left() map[uint64]tree.Intent {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make(map[uint64]tree.Intent, len(n.mu.earlier))
+	for token, u := range n.mu.earlier {
+		all[token] = u.Intent
+	}
+	return all
+}
+
+// serve completes what this run leaves, until ctx ends. What is refused, or not done by then, the next mount completes.
+func (n *Renames) serve(ctx context.Context, do func(ctx context.Context, token uint64, in tree.Intent) error) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for {
+		select {
+		case <-n.more:
+		case <-ctx.Done():
+			return
+		}
+		n.mu.Lock()
+		tokens := n.mu.fresh
+		n.mu.fresh = nil
+		n.mu.Unlock()
+		for _, token := range tokens {
+			all.Go(func() {
+				if err := n.completeOne(ctx, token, do); err != nil && ctx.Err() == nil {
+					n.log.Error("a rename of a directory is not completed; the next mount tries again", "err", err)
+				}
+			})
+		}
+	}
+}
+
 // load finds what earlier runs did not end. A note that cannot be read stays.
 func (n *Renames) load() {
 	n.mu.Lock()
@@ -117,7 +175,7 @@ func (n *Renames) load() {
 			n.log.Error("a rename that an earlier run had begun cannot be read", "err", err)
 			continue
 		}
-		n.mu.earlier[note.Seq] = &Unfinished{Intent: in}
+		n.mu.earlier[note.Seq] = &Unfinished{Intent: in, Earlier: true}
 		n.log.Info("an earlier run has begun to rename a directory: completing it", "rename", in.String(), "stage", in.Stage)
 	}
 }
@@ -160,13 +218,14 @@ func (n *Renames) completeOne(ctx context.Context, token uint64, do func(ctx con
 		err := do(ctx, token, r.Intent)
 		again := n.tried(token, err, pause)
 		if err == nil {
-			n.log.Info("completed a rename that an earlier run had begun", "rename", r.Intent.String())
+			n.log.Info("the rename of a directory that was left has ended", "rename", r.Intent.String(), "earlier", r.Earlier)
 			return nil
 		}
 		if !again || ctx.Err() != nil {
 			return err
 		}
-		n.log.Warn("the rename that an earlier run had begun is not completed yet", "rename", r.Intent.String(), "err", err, "again", pause)
+		n.log.Warn("the rename of a directory is not completed yet", "rename", r.Intent.String(), "earlier", r.Earlier, "err", err,
+			"again", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -195,7 +254,7 @@ func (n *Renames) tried(token uint64, err error, pause time.Duration) (again boo
 	return again
 }
 
-// Pending are those of earlier runs that are not completed yet, oldest first.
+// Pending are those that are not completed yet, oldest first.
 func (n *Renames) Pending() (list []Unfinished) {
 	for _, token := range n.left() {
 		n.mu.Lock()

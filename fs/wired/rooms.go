@@ -49,7 +49,8 @@ func Open(ctx context.Context, o Options) *Rooms {
 	r.changes = late.New(late.Options{Store: o.Store, Log: o.Log, Journal: o.Journal, StoreID: o.StoreID})
 	r.Blocks = cache.NewBlocks(cache.BlocksOptions{MemoryBytes: o.Memory.Blocks, Disk: o.Disk, Fetch: r.fetch, Carry: opid.Carry})
 	o.Journal.BorrowFrom(r.Blocks.Lend, r.Blocks.Lendable())
-	r.Uploader = upload.New(upload.Options{Store: r.changes, Limits: o.Limits, Verify: o.Verify, Register: r.Register, Log: o.Log})
+	r.Uploader = upload.New(upload.Options{Store: r.changes, Limits: o.Limits, Verify: o.Verify, Register: r.Register, Log: o.Log,
+		Settled: r.changes.Settled})
 	r.Tree = tree.New(r.treeOptions())
 	r.Files = content.New(r.contentOptions())
 	r.closers = append(r.closers, r.changes.Close, r.Blocks.Close, r.Uploader.Close, func(context.Context) error { r.Tree.Close(); return nil })
@@ -117,8 +118,13 @@ func (r *Rooms) Start(ctx context.Context) {
 	}
 	ctx = context.WithoutCancel(ctx)
 	r.Files.Start(ctx)
+	r.beside(ctx, func(ctx context.Context) { r.Renames.serve(ctx, r.completeRename) })
 	r.abortLeft(ctx)
 	r.abortOrphans(ctx)
+}
+
+func (r *Rooms) completeRename(ctx context.Context, token uint64, in tree.Intent) error {
+	return r.Server.CompleteRename(ctx, token, in)
 }
 
 // Recover stores what earlier runs kept, and completes the renames that they had begun.
@@ -128,7 +134,7 @@ func (r *Rooms) Recover(ctx context.Context) (stored int, failed []error) {
 	}
 	var renames []error
 	var renaming sync.WaitGroup
-	renaming.Go(func() { renames = r.Renames.complete(ctx, r.Server.CompleteRename) })
+	renaming.Go(func() { renames = r.Renames.complete(ctx, r.completeRename) })
 	stored, failed = r.Files.Recover(ctx)
 	renaming.Wait()
 	return stored, append(failed, renames...)

@@ -13,6 +13,7 @@ func (s *Store) DeleteMany(ctx context.Context, bucket string, keys []string) ([
 	c := Call{Name: "DeleteMany", Bucket: bucket}
 	rules := s.choose(c)
 	if err := s.before(ctx, c, rules); err != nil {
+		doubt(ctx, err)
 		return nil, err
 	}
 	var send []string
@@ -20,6 +21,7 @@ func (s *Store) DeleteMany(ctx context.Context, bucket string, keys []string) ([
 	for _, key := range keys {
 		err, spared := s.strikeKey(Call{Name: "DeleteMany", Bucket: bucket, Key: key})
 		if err != nil {
+			doubt(ctx, err)
 			failed = append(failed, s3client.KeyError{Key: key, Err: err})
 		}
 		if !spared {
@@ -28,6 +30,7 @@ func (s *Store) DeleteMany(ctx context.Context, bucket string, keys []string) ([
 	}
 	more, err := s.inner.DeleteMany(ctx, bucket, send)
 	if lost := s.after(c, rules); lost != nil {
+		s3client.Doubtful(ctx)
 		return nil, lost
 	}
 	return append(failed, more...), err
@@ -39,15 +42,18 @@ func (s *Store) strikeKey(c Call) (err error, spared bool) {
 	defer s.mu.Unlock()
 	for _, a := range s.mu.rules {
 		r := &a.rule
-		if r.Call != c.Name || r.Key == "" && r.Prefix == "" || r.Before == nil && r.After == nil ||
+		if r.Call != c.Name || r.Key == "" && r.Prefix == "" || r.Before == nil && r.After == nil && r.Refused == nil ||
 			!a.choosesLocked(c) {
 			continue
 		}
 		f := s.mu.counts[c.Name]
 		f.Keys++
 		s.mu.counts[c.Name] = f
-		if r.Before != nil {
+		switch {
+		case r.Before != nil:
 			return asError(c, r.Before), true
+		case r.Refused != nil:
+			return s3client.InDoubt(asError(c, r.Refused)), false
 		}
 		return asError(c, r.After), false
 	}

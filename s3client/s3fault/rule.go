@@ -17,7 +17,7 @@ type Call struct {
 }
 
 // Rule is a fault. Its first fields choose the calls it strikes, the others say what happens, in this order: Delay,
-// Hook, Before (the call is not made), the call, After (it was made, the answer is lost), the body's fault.
+// Hook, Before (the call is not made), the call, After or Refused (it was made, the answer is lost), the body's fault.
 type Rule struct {
 	Call   string // the method's name; "" strikes every method
 	Bucket string // "" strikes every bucket
@@ -37,6 +37,9 @@ type Rule struct {
 	Before error
 	// After is the answer when the call has been carried out, successfully or not.
 	After error
+	// Refused: the call has been carried out, the answer was lost, and all further attempts were refused with this until the
+	// deadline. The answer is what a client makes of that (s3client.InDoubt).
+	Refused error
 	// Cut breaks Get's body off after CutAt bytes with CutErr, or io.ErrUnexpectedEOF when that is nil.
 	Cut    bool
 	CutAt  int64

@@ -71,6 +71,28 @@ func TestBeforeAndAfter(t *testing.T) {
 	}
 }
 
+// What was carried out and then refused is told as a client tells it.
+func TestRefusedBehindALostAnswer(t *testing.T) {
+	mem, s := newStores()
+	s.Add(s3fault.Rule{Call: "Put", Refused: &s3client.Error{Op: "PUT Object", Kind: s3client.Throttled, Code: "SlowDown", Status: 503}})
+	ctx, doubt := s3client.WithDoubt(t.Context())
+	_, err := s.Put(ctx, s3client.PutRequest{Bucket: "b", Key: "k", Body: strings.NewReader("1"), Size: 1})
+	var e *s3client.Error
+	if !errors.As(err, &e) || e.Kind != s3client.Temporary || e.Code != "SlowDown" || !doubt.Any() {
+		t.Errorf("%v, doubt %v", err, doubt.Any())
+	}
+	if p, _ := mem.Bytes("b", "k"); string(p) != "1" {
+		t.Errorf("it was not carried out: %q", p)
+	}
+	wantCounts(t, s, "Put", s3fault.Faults{After: 1})
+	s.Add(s3fault.Rule{Call: "DeleteMany", Key: "k", Refused: s3client.Denied})
+	ctx, doubt = s3client.WithDoubt(t.Context())
+	bad, err := s.DeleteMany(ctx, "b", []string{"k"})
+	if err != nil || len(bad) != 1 || !errors.Is(bad[0].Err, s3client.Temporary) || !doubt.Any() || len(mem.Keys("b")) != 0 {
+		t.Errorf("%v, %v, doubt %v, left %q", bad, err, doubt.Any(), mem.Keys("b"))
+	}
+}
+
 func TestErrorsKeepWhatTheySay(t *testing.T) {
 	_, s := newStores()
 	slow := &s3client.Error{Op: "PUT Object", Kind: s3client.Throttled, Code: "SlowDown", Status: 503}

@@ -137,9 +137,14 @@ func (s *Store) before(ctx context.Context, c Call, rules []Rule) error {
 // after is the error of a lost answer, nil when the answer arrives.
 func (s *Store) after(c Call, rules []Rule) error {
 	for _, r := range rules {
-		if r.After != nil {
+		if r.After != nil || r.Refused != nil {
 			s.count(c.Name, func(f *Faults) { f.After++ })
+		}
+		switch {
+		case r.After != nil:
 			return asError(c, r.After)
+		case r.Refused != nil:
+			return s3client.InDoubt(asError(c, r.Refused))
 		}
 	}
 	return nil
@@ -191,7 +196,7 @@ func do[T any](ctx context.Context, s *Store, c Call, f func() (T, error)) (T, e
 	}
 	v, err := f()
 	if lost := s.after(c, rules); lost != nil {
-		doubt(ctx, lost)
+		s3client.Doubtful(ctx)
 		return zero, lost
 	}
 	return v, err

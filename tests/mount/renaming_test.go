@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -95,6 +96,49 @@ func TestARenameThatWasKilledIsCompleted(t *testing.T) {
 			w.m.Unmount()
 		})
 	}
+}
+
+// A directory whose old names the store does not delete is under both; as soon as the store does, it is under the new one alone.
+func TestADirectoryThatIsUnderBothNamesIsRolledForward(t *testing.T) {
+	t.Parallel()
+	both(t, func(t *testing.T, durability string) {
+		objects := smallFiles(30)
+		w := writes(t, durability, objects, testenv.Args("--timeout", "2s"), testenv.AllowLog("not completed yet", "could not be deleted"))
+		names(t, w.m.Dir)
+		f := open(t, w.path("dir/s1/f0001"), os.O_RDONLY)
+		w.p.Meet(func(r storeproxy.Request) storeproxy.Fate {
+			if r.Op == storeproxy.DeleteMany || r.Op == storeproxy.Delete {
+				return storeproxy.Fate{Act: storeproxy.Refuse, Status: 503, Code: "ServiceUnavailable"}
+			}
+			return storeproxy.Fate{}
+		})
+		if err := os.Rename(w.path("dir"), w.path("new")); err == nil {
+			t.Error("renamed")
+		}
+		w.holds(merged(objects, under(objects, "dir/", "new/")))
+		eventually(t, "status lists the rename", func() bool {
+			out, _ := w.m.Command("status", "--json", w.m.Dir)
+			return strings.Contains(out, `"rename"`)
+		})
+		w.p.Meet(nil)
+		eventually(t, "the rename is completed", func() bool {
+			out, code := w.m.Command("status", "--json", w.m.Dir)
+			return code == 0 && !strings.Contains(out, `"rename"`) && len(keysUnder(t, w, "dir/")) == 0
+		})
+		w.holds(under(objects, "dir/", "new/"))
+		b := make([]byte, 6)
+		if _, err := f.ReadAt(b, 0); err != nil || string(b) != "file 1" {
+			t.Errorf("the open file: %q, %v", b, err)
+		}
+		closed(t, f)
+		eventually(t, "the mount shows the new name alone", func() bool { return sh(t, w.m.Dir, "ls; cat new/s1/f0001") == "new\nfile 1" })
+	})
+}
+
+func merged(a, b map[string][]byte) map[string][]byte {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }
 
 func keysUnder(t *testing.T, w *writing, prefix string) (some []string) {

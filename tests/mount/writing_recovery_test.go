@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -305,5 +307,94 @@ func TestRecoveryIsNoConflictWithItself(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// fsyncer is a program that appends lines to a file, with an fsync behind each, as long as it can.
+type fsyncer struct {
+	f       *os.File
+	name    string
+	written atomic.Int64 // lines that write(2) took
+	synced  bool         // an fsync(2) has said that they are stored
+	closed  error        // of close(2)
+}
+
+const appended = 64 // bytes a line
+
+func line(n int64) []byte { return fmt.Appendf(nil, "%0*d\n", appended-1, n) }
+
+func (a *fsyncer) run() {
+	for {
+		if _, err := a.f.Write(line(a.written.Load())); err != nil {
+			break
+		}
+		a.written.Add(1)
+		a.synced = a.f.Sync() == nil || a.synced
+	}
+	for range 100 { // until the process has gone
+		a.synced = a.f.Sync() == nil || a.synced
+	}
+	a.closed = a.f.Close()
+}
+
+// Programs keep files open and write on, with an fsync behind each line, while the mount is ended: by a signal, and by force; the store
+// is away, or slow. All that a write or an fsync has said 0 of is there in the next mount.
+func TestProgramsThatWriteOnWhileTheMountEnds(t *testing.T) {
+	t.Parallel()
+	slow := func(storeproxy.Request) storeproxy.Fate {
+		gate := make(chan struct{})
+		time.AfterFunc(30*time.Millisecond, func() { close(gate) })
+		return storeproxy.Fate{Act: storeproxy.Wait, Gate: gate}
+	}
+	for name, c := range map[string]struct {
+		store func(storeproxy.Request) storeproxy.Fate
+		force bool
+	}{"signal, store away": {refusedWrites, false}, "signal, store slow": {slow, false}, "force, store away": {refusedWrites, true}} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, d string) {
+				w := writes(t, d, nil, awayLog(), testenv.AllowLog("the mount is in use", "not all could be stored", "in no journal"), testenv.ExpectExit(0, 8), testenv.Args("--timeout", "2s"))
+				var all []*fsyncer
+				for i := range 4 {
+					name := fmt.Sprint("f", i)
+					all = append(all, &fsyncer{f: open(t, w.path(name), os.O_RDWR|os.O_CREATE), name: name})
+				}
+				w.p.Meet(c.store)
+				var programs sync.WaitGroup
+				for _, a := range all {
+					programs.Go(a.run)
+				}
+				for _, a := range all {
+					eventually(t, "the program writes", func() bool { return a.written.Load() > 0 })
+				}
+				if c.force {
+					if out, code := w.m.Command("umount", "--force", w.m.Dir); code != 0 && code != 8 {
+						t.Errorf("umount: %d %s", code, out)
+					}
+				} else {
+					w.m.Signal(syscall.SIGTERM)
+				}
+				w.m.Wait(time.Minute)
+				programs.Wait()
+				w.p.Meet(nil)
+				w.again(d)
+				w.flush()
+				for _, a := range all {
+					got, n := object(t, w.s, w.bucket, a.name), a.written.Load()
+					t.Logf("%s: %d lines, %d bytes stored, fsync %v, close %v", a.name, n, len(got), a.synced, a.closed)
+					if away := strings.Contains(name, "away"); away && (a.synced || a.closed == nil && d == inStore) {
+						t.Errorf("%s: the store took nothing, fsync %v, close: %v", a.name, a.synced, a.closed)
+					}
+					if int64(len(got)) < n*appended {
+						t.Errorf("%s has %d bytes; %d lines were written", a.name, len(got), n)
+						continue
+					}
+					for i := range n {
+						if !bytes.Equal(got[i*appended:][:appended], line(i)) {
+							t.Fatalf("%s: line %d is %q", a.name, i, got[i*appended:][:appended])
+						}
+					}
+				}
+			})
+		})
 	}
 }

@@ -186,7 +186,10 @@ func testPinnedReads(t *testing.T, s *suite) {
 			wantKind(t, "pinned read", err, s3client.Changed)
 			continue
 		}
-		if !bytes.Equal(got, a[1000:201_000]) {
+		switch {
+		case bytes.Equal(got, a[1000:201_000]):
+		case s.o.PinsRace && bytes.Equal(got, b[1000:201_000]): // one of the two, whole
+		default:
 			t.Error("a pinned read gave bytes of another version")
 		}
 	}

@@ -17,7 +17,7 @@ var servers = map[string]s3test.Options{
 	"minio": {NoObjectPrefixClash: true, NoPathKeys: true, NoLongComponents: true, NoBucketACL: true, CopyLosesExpires: true,
 		AbortAlwaysWorks: true},
 	"versitygw": {NoObjectPrefixClash: true, NoSlashBody: true, NoPathKeys: true, NoLongComponents: true,
-		NoControlCharKeys: true, BadKeyFails: true, OwnDirectoryType: true, NoCannedACL: true, SelfCopyMerges: true},
+		NoControlCharKeys: true, BadKeyFails: true, OwnDirectoryType: true, NoCannedACL: true, SelfCopyMerges: true, PinsRace: true},
 	"swift": {ACLOwnerOnly: true, UploadMetaDashes: true, OvertakenPutFails: true},
 }
 

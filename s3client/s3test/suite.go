@@ -58,6 +58,8 @@ type Options struct {
 	UploadMetaDashes bool
 	// OvertakenPutFails: of puts of one key at the same moment, one that a later one overtakes may say Changed.
 	OvertakenPutFails bool
+	// PinsRace: the version that a read is pinned to is looked at before the object is opened, so that a put between the two is read.
+	PinsRace bool
 	// NoVersionedReads: a body that is being read when its object is replaced may break off or mix (never tested then).
 	NoVersionedReads bool
 	// ListingLag is how late listings may be; the suite waits so long for them.

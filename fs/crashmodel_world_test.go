@@ -249,7 +249,7 @@ func (w *world) fateOf(name, key string) (f fate) {
 		f.refused, f.lost = r.IntN(100) < 5, r.IntN(100) < 5
 		f.then = [...]s3client.Kind{s3client.Temporary, s3client.Throttled, s3client.Denied}[r.IntN(3)]
 		if (name == "Delete" || name == "DeleteMany") && r.IntN(100) < 10 {
-			f.again = time.Duration(r.IntN(55000)) * time.Millisecond
+			f.again = time.Duration(r.IntN(4500)) * time.Millisecond // fs/late waits so long
 		}
 	}
 	return f

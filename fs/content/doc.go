@@ -19,7 +19,8 @@
 // durability) or has to (the store did not take the file): the journal keeps a state of the file, and the committer stores
 // that state in the background, when the file has rested or the state has become too old. A kept state is never changed:
 // whoever overwrites its bytes gets a new spool. So a crash leaves the state of a Flush and no other, a commit in the
-// background needs nobody to wait, and the store never has a state that no Flush, Sync or Close asked for, nor a rename over what the journal alone has.
+// background needs nobody to wait, and the store never has a state that no Flush, Sync or Close asked for, nor a rename over
+// what the journal alone had.
 //
 // Crash order: a new state is durable before the old one's record goes; a record goes after the store has answered, and
 // after the deletion of what it belongs to is sure. What a crash leaves in between is stored twice at worst: the object's

@@ -82,7 +82,7 @@ func (f *File) flushBehind(ctx context.Context) error {
 		}
 	}
 	if err := f.keepTurn(ctx, nil); err != nil {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || errors.Is(err, ErrClosed) {
 			return err
 		}
 		f.files.o.Log.WarnContext(ctx, "the journal does not take a file: it is stored at once", "file", f.ID().String(), "err", err)

@@ -7,6 +7,10 @@ import (
 	"pailfs/s3client"
 )
 
+// goingWindow is how long what is made of a name waits for a deletion of it that has no answer: a request that a connection broke
+// behind is carried out in seconds. It is shorter than window, since programs wait here: git or an editor that makes a file again.
+const goingWindow = 5 * time.Second
+
 // going is a deletion that the store may still carry out: an attempt of it has no answer, whatever was said of those behind it.
 // Nothing tells it from one that is wanted, and it takes whatever is there then. So what is made of the name waits for its end.
 type going struct {
@@ -28,7 +32,7 @@ func (s *Store) deleteOne(ctx context.Context, n name) error {
 
 // mayGo notes names that a request which has no answer deletes.
 func (s *Store) mayGo(bucket string, keys ...string) {
-	names := s.goes(bucket, keys, going{until: time.Now().Add(window)})
+	names := s.goes(bucket, keys, going{until: time.Now().Add(goingWindow)})
 	if err := s.keep(names...); err != nil {
 		s.log.Warn("a deletion without an answer is in no journal: it may take a new file if this process is killed", "name", bucket+"/"+keys[0],
 			"names", len(keys), "err", err)
@@ -92,7 +96,7 @@ func (s *Store) goesUntil(n name) (until time.Time) {
 
 // ExpectDeletion says that a process that was killed may have been deleting a name: its request may be on its way still.
 func (s *Store) ExpectDeletion(bucket, key string) {
-	if g := (going{until: time.Now().Add(window), expected: true}); s.goesUntil(name{bucket, key}).Before(g.until) {
+	if g := (going{until: time.Now().Add(goingWindow), expected: true}); s.goesUntil(name{bucket, key}).Before(g.until) {
 		s.goes(bucket, []string{key}, g)
 	}
 }

@@ -13,13 +13,13 @@ import (
 	"pailfs/s3client/s3fault"
 )
 
-// goes makes a deletion whose first attempt has no answer and is carried out half a minute behind its second.
+// goes makes a deletion whose first attempt has no answer and is carried out three seconds behind its second.
 func (r *rig) goes(key string, many bool) {
 	r.t.Helper()
 	call := map[bool]string{false: "Delete", true: "DeleteMany"}[many]
 	rule := r.fault.Add(s3fault.Rule{Call: call, Times: 1, Hook: func(ctx context.Context, _ s3fault.Call) error {
 		s3client.Doubtful(ctx)
-		time.AfterFunc(30*time.Second, func() { r.mem.Remove("b", key) })
+		time.AfterFunc(3*time.Second, func() { r.mem.Remove("b", key) })
 		return nil
 	}})
 	defer rule.Remove()
@@ -121,7 +121,7 @@ func TestWhoWaitsForADeletionMayLeave(t *testing.T) {
 		if err := makers(r)["put"](ctx); !errors.Is(err, s3client.Canceled) || time.Since(began) != time.Second || r.has("k") {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		if err := makers(r)["put"](t.Context()); err != nil || time.Since(began) != window {
+		if err := makers(r)["put"](t.Context()); err != nil || time.Since(began) != goingWindow {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})
@@ -134,7 +134,7 @@ func TestALookWhoseDeletionHasNoAnswer(t *testing.T) {
 		r.ok(r.store.Delete(t.Context(), "b", "k"))
 		r.fault.Add(s3fault.Rule{Call: "Delete", Times: 1, Hook: func(ctx context.Context, _ s3fault.Call) error {
 			s3client.Doubtful(ctx)
-			time.AfterFunc(50*time.Second, func() { r.mem.Remove("b", "k") })
+			time.AfterFunc(4*time.Second, func() { r.mem.Remove("b", "k") })
 			return nil
 		}})
 		time.Sleep(soon + time.Second)
@@ -173,7 +173,7 @@ func TestADeletionThatIsExpected(t *testing.T) {
 		p.store.ExpectDeletion("b", "k")
 		began := time.Now()
 		p.ok(makers(p.rig)["put"](t.Context()))
-		if all, _, _ := p.notes.left(); time.Since(began) != window || len(all) > 0 {
+		if all, _, _ := p.notes.left(); time.Since(began) != goingWindow || len(all) > 0 {
 			t.Errorf("after %v, %d notes", time.Since(began), len(all))
 		}
 	})
@@ -198,7 +198,7 @@ func TestTooManyDeletionsWithoutAnAnswer(t *testing.T) {
 		p = kill()
 		began := time.Now()
 		p.ok(makers(p.rig)["put"](t.Context()))
-		if time.Since(began) != window {
+		if time.Since(began) != goingWindow {
 			t.Errorf("after %v", time.Since(began))
 		}
 		time.Sleep(time.Second)

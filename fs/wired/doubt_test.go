@@ -59,13 +59,13 @@ func TestADeletionThatLandsBehindANewFile(t *testing.T) {
 					store(t, r, "old")
 					rule := fault.Add(s3fault.Rule{Call: "Delete", Key: "k", Times: 1, Hook: func(ctx context.Context, _ s3fault.Call) error {
 						s3client.Doubtful(ctx)
-						time.AfterFunc(30*time.Second, func() { mem.Remove("b", "k") })
+						time.AfterFunc(4*time.Second, func() { mem.Remove("b", "k") })
 						return nil
 					}})
 					if err := remove(ctx, r); err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(10 * time.Second)
+					time.Sleep(time.Second)
 					store(t, r, "new")
 					time.Sleep(2 * time.Minute)
 					if p, _ := mem.Bytes("b", "k"); string(p) != "new" || rule.Struck() == 0 {
@@ -114,7 +114,7 @@ func TestADeletionOnItsWayAtAKill(t *testing.T) {
 		r.Files.Close(dying)
 		r.Close(dying)
 		r.Journal.Close()
-		time.AfterFunc(30*time.Second, func() { mem.Remove("b", "k") })
+		time.AfterFunc(4*time.Second, func() { mem.Remove("b", "k") })
 		r = aMount(t, mem, mem.Profile(), left, true)
 		store(t, r, "new")
 		time.Sleep(2 * time.Minute)

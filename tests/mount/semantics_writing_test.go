@@ -97,7 +97,6 @@ func TestEachCloseOfADescriptorStores(t *testing.T) {
 
 // close(2) says by its errno why the store has not got a file, and goes on saying it; the file is stored when the store takes it.
 func TestCloseSaysWhyTheStoreHasItNot(t *testing.T) {
-	t.Parallel()
 	for name, c := range map[string]struct {
 		fate storeproxy.Fate
 		want []error

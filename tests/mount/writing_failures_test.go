@@ -99,7 +99,6 @@ func TestAFailedPutIsStoredByTheNextMount(t *testing.T) {
 
 // Throttling, errors and broken connections cost time and nothing else.
 func TestStormsPass(t *testing.T) {
-	t.Parallel()
 	for name, fate := range map[string]storeproxy.Fate{
 		"503 SlowDown":         {Act: storeproxy.Refuse, Status: 503, Code: "SlowDown"},
 		"429":                  {Act: storeproxy.Refuse, Status: 429, Code: "TooManyRequests"},
@@ -167,7 +166,6 @@ func TestStormsPass(t *testing.T) {
 
 // A completion whose answer does not come has happened or has not: that is found out, and nothing is sent twice.
 func TestACompletionWithoutAnAnswer(t *testing.T) {
-	t.Parallel()
 	for name, fate := range map[string]storeproxy.Fate{
 		"silence":            {Act: storeproxy.DoneHold},
 		"reset":              {Act: storeproxy.DoneLost},

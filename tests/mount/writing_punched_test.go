@@ -255,7 +255,6 @@ func TestALongStreamEndsInAKill(t *testing.T) {
 // A close that fails because the store does not complete the upload is an error; the file is stored by the next mount, from
 // the parts that the store has and what is left here.
 func TestALongStreamThatCannotBeCompleted(t *testing.T) {
-	t.Parallel()
 	modest(t)
 	both(t, func(t *testing.T, d string) {
 		for _, kill := range []bool{true, false} {

@@ -93,6 +93,10 @@ func TestLibraryLines(t *testing.T) {
 	if out.Len() > 0 {
 		t.Errorf("an answer nobody waits for is logged: %s", out.String())
 	}
+	l.Print("Failed to read from fuse conn: 103=software caused connection abort")
+	if !strings.Contains(out.String(), "level=INFO") {
+		t.Errorf("the end of a connection that was aborted is logged as %q", out.String())
+	}
 	l.Print("panic in FS handler: x")
 	if !strings.Contains(out.String(), "level=WARN") || !strings.Contains(out.String(), "panic in FS handler") {
 		t.Errorf("a panic is logged as %q", out.String())
